@@ -1,0 +1,5 @@
+"""Jupyter kernels in Docker containers and Swarm services (nothing is registered yet)."""
+
+from docker_kernel_provider._version import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,237 @@
+"""The operator's settings: one traitlets class, read from config files and from the environment.
+
+Read in this order, later wins: defaults, `jupyter_remote_kernel_config.{py,json}` on the Jupyter config path, the
+environment, the application's own configuration. Nothing is read at import.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from jupyter_core.paths import jupyter_config_path
+from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, TraitError, TraitType, Unicode, validate
+from traitlets.config import Config, Configurable
+from traitlets.config.loader import ConfigFileNotFound, JSONFileConfigLoader, PyFileConfigLoader
+
+from remote_kernel_provider.errors import ConfigurationError
+from remote_kernel_provider.kernelspecs.config_keys import BY_NAME, nearest
+
+CONFIG_FILE = "jupyter_remote_kernel_config"
+"""Name of the config file, without its ending."""
+
+ENVIRONMENT_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "authorized_users": ("GP_AUTHORIZED_USERS", "EG_AUTHORIZED_USERS"),
+    "unauthorized_users": ("GP_UNAUTHORIZED_USERS", "EG_UNAUTHORIZED_USERS"),
+    "prohibited_uids": ("GP_PROHIBITED_UIDS", "EG_PROHIBITED_UIDS"),
+    "prohibited_gids": ("GP_PROHIBITED_GIDS", "EG_PROHIBITED_GIDS"),
+    "launch_timeout": ("GP_LAUNCH_TIMEOUT", "EG_KERNEL_LAUNCH_TIMEOUT"),
+    "port_range": ("GP_PORT_RANGE", "EG_PORT_RANGE"),
+    "response_ip": ("GP_RESPONSE_IP", "EG_RESPONSE_IP"),
+    "response_port": ("GP_RESPONSE_PORT", "EG_RESPONSE_PORT"),
+    "response_port_retries": ("GP_RESPONSE_PORT_RETRIES", "EG_RESPONSE_PORT_RETRIES"),
+    "image_name": ("K8SKP_IMAGE_NAME", "GP_IMAGE_NAME"),
+    "executor_image_name": ("K8SKP_EXECUTOR_IMAGE_NAME", "GP_EXECUTOR_IMAGE_NAME"),
+}
+"""The gateway family's environment names that mean the same as a setting of ours; `RKP_<NAME>` beats them."""
+
+
+def environment_names(setting: str) -> tuple[str, ...]:
+    """Return the environment names of a setting, the strongest first."""
+    return (f"RKP_{setting.upper()}", *ENVIRONMENT_ALIASES.get(setting, ()))
+
+
+class RemoteKernelSettings(Configurable):
+    """What the operator decides for all kernels of a host."""
+
+    transport_encryption = CaselessStrEnum(
+        ["auto", "required", "disabled"],
+        default_value="auto",
+        help="""Encryption of the kernels' channels by CurveZMQ: 'auto' encrypts where the client and the kernel can;
+        'required' refuses to start a kernel in the clear; 'disabled' never encrypts. Default: auto. Clients of plain
+        jupyter_kernel_mgmt know no CURVE: for them 'auto' encrypts only where they ask.""",
+    ).tag(config=True)
+    launch_timeout = Float(
+        30.0,
+        help="""Seconds that a kernel has to answer from the moment it starts. Default: 30. A spec, a profile or a client
+        may set another; see also wait_timeout.""",
+    ).tag(config=True)
+    wait_timeout = Float(
+        600.0,
+        help="""Seconds that a kernel may wait for its image or for room before it starts. Default: 600.""",
+    ).tag(config=True)
+    delete_grace = Float(
+        5.0,
+        help="""Seconds between the polite request to end and the end by force. Default: 5.""",
+    ).tag(config=True)
+    log_tail = Integer(
+        20,
+        help="""Lines of a kernel's output that are kept with a failed launch. Default: 20. They may hold secrets of the
+        user and are shown only to whoever launched the kernel.""",
+    ).tag(config=True)
+    authorized_users = List(
+        Unicode(),
+        help="""Names of the users who may launch kernels. Default: empty = everyone. unauthorized_users beats it.""",
+    ).tag(config=True)
+    unauthorized_users = List(
+        Unicode(),
+        default_value=None,
+        allow_none=True,
+        help="""Names of the users who may not launch kernels. Default: root, where a client only claims to be root; a
+        list that is set also refuses the operating system's user who runs the host.""",
+    ).tag(config=True)
+    prohibited_uids = List(
+        Integer(), default_value=[0], help="""User ids that no kernel may run as. Default: 0."""
+    ).tag(config=True)
+    prohibited_gids = List(
+        Integer(), default_value=[0], help="""Group ids that no kernel may run as. Default: 0."""
+    ).tag(config=True)
+    client_parameters = List(
+        Unicode(),
+        help="""Parameters that clients may set although a spec's schema does not name them, such as 'image'.
+        Default: empty. Without a schema, the processors, memory, GPUs, launch time-out and working directory may be set
+        anyhow.""",
+    ).tag(config=True)
+    maxima = Dict(
+        key_trait=Unicode(),
+        help="""Largest value of a parameter, whoever set it: {"memory": "64Gi", "cpus": 8, "launch_timeout": 300}.
+        Default: none.""",
+    ).tag(config=True)
+    allowed_values = Dict(
+        key_trait=Unicode(),
+        value_trait=List(Unicode()),
+        help="""Shell patterns of which a parameter's value must match one, whoever set it:
+        {"image": ["quay.io/acme/*"]}. Default: none = any value.""",
+    ).tag(config=True)
+    profiles = Dict(
+        key_trait=Unicode(),
+        value_trait=Dict(),
+        help="""Variants of kernel specs, offered beside them: {"local/python": {"patient": {"display_name": "Python,
+        patient", "parameters": {"launch_timeout": 300}}}} is listed as 'local/python.patient'. Default: none.""",
+    ).tag(config=True)
+    port_range = Unicode(
+        "0..0",
+        help="""Range lower..upper of the kernels' ports, and of the response listener; 0..0 = any free port.
+        Default: 0..0.""",
+    ).tag(config=True)
+    response_ip = Unicode(
+        "",
+        help="""IPv4 address at which kernels with the reported handshake reach this host. Default: empty = chosen for
+        each backend (127.0.0.1 for local ones).""",
+    ).tag(config=True)
+    response_bind_ip = Unicode(
+        "",
+        help="""Address that the response listener binds to, where it differs from response_ip (behind address
+        translation). Default: empty = the same.""",
+    ).tag(config=True)
+    response_port = Integer(
+        0,
+        help="""First port that the response listener tries. Default: 0 = any free port.""",
+    ).tag(config=True)
+    response_port_retries = Integer(
+        10,
+        help="""How many ports after response_port are tried when it is taken. Default: 10.""",
+    ).tag(config=True)
+    sweep = Bool(
+        True,
+        help="""Whether a host's first launch removes what proven-dead hosts of the same user left behind.
+        Default: True.""",
+    ).tag(config=True)
+    sweep_servers_after = Float(
+        86400.0,
+        help="""Seconds after which the kernels of a dead server are swept: until then it may come back and adopt
+        them. Default: 86400 (a day). Kernels of dead client programs are swept at once.""",
+    ).tag(config=True)
+    data_folder = Unicode(
+        "",
+        help="""Folder of this user's host identity and locks. Default: empty = 'remote-kernels' in the Jupyter data
+        folder.""",
+    ).tag(config=True)
+
+    @validate("port_range")
+    def _valid_port_range(self, proposal: Any) -> str:
+        return str(_normal("port_range", proposal["value"]) and proposal["value"])
+
+    @validate("launch_timeout", "wait_timeout")
+    def _valid_seconds(self, proposal: Any) -> float:
+        return float(_normal("launch_timeout", proposal["value"]))
+
+    @validate("profiles")
+    def _valid_profiles(self, proposal: Any) -> dict[str, Any]:
+        for kernel, variants in proposal["value"].items():
+            for name, profile in variants.items():
+                if not isinstance(profile, Mapping) or set(profile) - {"display_name", "parameters"}:
+                    raise TraitError(f"profile '{name}' of '{kernel}' may have 'display_name' and 'parameters' only")
+        return dict(proposal["value"])
+
+
+def _normal(key: str, value: Any) -> Any:
+    try:
+        return BY_NAME[key].read(value)
+    except ValueError as error:
+        raise TraitError(f"{key} must be {error}, not {value!r}") from None
+
+
+def load_settings(config: Config | None = None, environment: Mapping[str, str] | None = None) -> RemoteKernelSettings:
+    """Read the settings.
+
+    Parameters
+    ----------
+    config
+        The application's own configuration; beats files and environment.
+    environment
+        By default the process's.
+
+    Raises
+    ------
+    ConfigurationError
+        When a file cannot be read, or a setting is unknown or has a wrong value.
+    """
+    merged = Config()
+    for folder in reversed(jupyter_config_path()):
+        for loader in (PyFileConfigLoader, JSONFileConfigLoader):
+            ending = "py" if loader is PyFileConfigLoader else "json"
+            try:
+                merged.merge(loader(f"{CONFIG_FILE}.{ending}", path=folder).load_config())
+            except ConfigFileNotFound:
+                continue
+            except Exception as error:  # a config file is a program of the operator's: anything can happen in it
+                raise ConfigurationError(f"{folder}/{CONFIG_FILE}.{ending} cannot be read: {error}") from error
+    section = Config(merged.get("RemoteKernelSettings", {}))
+    section.merge(_from_environment(os.environ if environment is None else environment))
+    if config is not None:
+        section.merge(config.get("RemoteKernelSettings", {}))
+    known = RemoteKernelSettings.class_traits(config=True)
+    for name in section:
+        if name not in known:
+            raise ConfigurationError(f"RemoteKernelSettings has no setting '{name}'{nearest(name, known)}")
+    try:
+        return RemoteKernelSettings(config=Config(RemoteKernelSettings=section))
+    except TraitError as error:
+        raise ConfigurationError(f"a setting is wrong: {error}") from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for setting, trait in RemoteKernelSettings.class_traits(config=True).items():
+        for name in environment_names(setting):
+            if environment.get(name):
+                values[setting] = _parse(trait, name, environment[name])
+                break
+    return values
+
+
+def _parse(trait: TraitType[Any, Any], name: str, text: str) -> Any:
+    """Read an environment value: JSON for mappings, commas for lists, as the gateway family writes them."""
+    try:
+        if isinstance(trait, Dict):
+            return json.loads(text)
+        if isinstance(trait, List):
+            words = [word.strip() for word in text.strip().strip("[]").split(",")]
+            words = [word.strip("'\"") for word in words if word]
+            return [int(word) for word in words] if isinstance(trait._trait, Integer) else words
+        return trait.from_string(text)
+    except (ValueError, TraitError) as error:
+        raise ConfigurationError(f"the environment's {name}={text!r} cannot be read: {error}") from None

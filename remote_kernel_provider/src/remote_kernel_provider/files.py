@@ -1,0 +1,35 @@
+"""Files that only their user can read, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+
+def write_private(file: Path, content: bytes, *, replace: bool = True) -> None:
+    """Write a file of mode 0600 that appears complete or not at all.
+
+    Parameters
+    ----------
+    file
+        Its folder exists.
+    content
+        The whole content.
+    replace
+        Whether an existing file is replaced; else it stays as it is.
+    """
+    # mkstemp makes the file with mode 0600 before the first byte is in it.
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+        if replace:
+            temporary.replace(file)
+        else:
+            with suppress(FileExistsError):
+                os.link(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,165 @@
+"""This process as a host of kernels: its settings, its identity, and what all its kernels share."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+import os
+import threading
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from jupyter_core.paths import jupyter_data_dir
+
+from remote_kernel_provider.configuration import RemoteKernelSettings, load_settings
+from remote_kernel_provider.connection.reported import ResponseServer
+from remote_kernel_provider.errors import ConfigurationError
+from remote_kernel_provider.lifecycle import LifecycleManager
+from remote_kernel_provider.owner import HostIdentity, Owner, OwnerSelector, client_instance
+from remote_kernel_provider.parameters.launch_parameters import Identity
+from remote_kernel_provider.private_loop import PRIVATE_LOOP
+
+log = logging.getLogger(__name__)
+
+LIFECYCLE_GROUP = "remote_kernel_provider.lifecycle_managers"
+"""Entry-point group of the backends; loaded at a launch, never while listing."""
+
+END_GRACE = 1.0
+"""Seconds that kernels get which end with their host process."""
+
+PACKAGES = {
+    "docker": "docker-kernel-provider",
+    "docker-swarm": "docker-kernel-provider",
+    "kubernetes": "kubernetes-kernel-provider",
+    "spark-operator": "kubernetes-kernel-provider",
+}
+
+
+class Host:
+    """What the kernels of one process share; lives on the private loop.
+
+    Parameters
+    ----------
+    settings
+        The operator's.
+    instance
+        Whether this process is a server that comes back (`owner.server_instance`) or not; the lock of its name is held
+        from the first launch until the process ends.
+    """
+
+    def __init__(self, settings: RemoteKernelSettings, instance: str = "") -> None:
+        self.settings = settings
+        self.identity = HostIdentity(Path(settings.data_folder or Path(jupyter_data_dir()) / "remote-kernels"))
+        self.responses = ResponseServer(settings.response_port, settings.response_port_retries)
+        self._wanted = instance or client_instance()
+        self._instance = ""
+        self._lifecycles: dict[str, LifecycleManager] = {}
+
+    def owner(self, user: str) -> Owner:
+        """Return this process as the owner of a user's kernel, and hold its lock from now on."""
+        return Owner(user, self.identity.host_id, self.instance)
+
+    @property
+    def instance(self) -> str:
+        """The instance whose lock this process holds."""
+        if not self._instance:
+            self._instance = self.identity.hold(self._wanted)
+        return self._instance
+
+    @property
+    def has_launched(self) -> bool:
+        """Whether this process owns kernels, or did."""
+        return bool(self._instance)
+
+    def lifecycle(self, name: str) -> LifecycleManager:
+        """Return the lifecycle manager of an entry point; one per process.
+
+        Raises
+        ------
+        ConfigurationError
+            When it is not installed or cannot be loaded.
+        """
+        if name not in self._lifecycles:
+            self._lifecycles[name] = _load(name)(self.settings, self.identity)
+        return self._lifecycles[name]
+
+    def active_lifecycles(self) -> list[LifecycleManager]:
+        """Return the lifecycle managers that this process uses already."""
+        return list(self._lifecycles.values())
+
+    def lifecycles(self) -> dict[str, LifecycleManager]:
+        """Return every installed lifecycle manager that can be loaded; the others cost one warning each."""
+        found = {}
+        for point in entry_points(group=LIFECYCLE_GROUP):
+            try:
+                found[point.name] = self.lifecycle(point.name)
+            except ConfigurationError as error:
+                log.warning("%s", error)
+        return found
+
+    async def end(self) -> None:
+        """End as the process ends: kernels of a program that does not come back end with it."""
+        if self._instance and not self.owner("").returns:
+            for lifecycle in self.active_lifecycles():
+                own = await lifecycle.find(OwnerSelector(host_id=self.identity.host_id, instance=self._instance))
+                await asyncio.gather(*(lifecycle.delete(resource, END_GRACE) for resource in own))
+        await self.close()
+
+    async def close(self) -> None:
+        """Release everything; kernels stay."""
+        await self.responses.close()
+        await asyncio.gather(*(lifecycle.close() for lifecycle in self._lifecycles.values()))
+        if self._instance:
+            self.identity.release(self._instance)
+            self._instance = ""
+
+
+def _load(name: str) -> type[LifecycleManager]:
+    points = entry_points(group=LIFECYCLE_GROUP)
+    by_class = {_class_name(point): point for point in points}
+    point = next((point for point in points if point.name == name), by_class.get(name))
+    if point is None:
+        package = f"; install it: pip install {PACKAGES[name]}" if name in PACKAGES else ""
+        known = ", ".join(sorted(points.names))
+        raise ConfigurationError(f"the lifecycle manager '{name}' is not installed (there are: {known}){package}")
+    try:
+        loaded = point.load()
+    except Exception as error:  # another package's import can fail in any way
+        raise ConfigurationError(f"the lifecycle manager '{name}' ({point.value}) cannot be loaded: {error}") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, LifecycleManager)):
+        raise ConfigurationError(f"the lifecycle manager '{name}' ({point.value}) is no LifecycleManager")
+    return loaded
+
+
+def _class_name(point: EntryPoint) -> str:
+    return point.value.replace(":", ".")
+
+
+_lock = threading.Lock()
+_hosts: dict[int, Host] = {}
+
+
+def current_host(settings: RemoteKernelSettings | None = None, instance: str = "") -> Host:
+    """Return this process's host, made on first use.
+
+    Parameters
+    ----------
+    settings, instance
+        Of the host, should it be made now; by default what `load_settings` reads, and a program that does not come back.
+    """
+    with _lock:
+        pid = os.getpid()
+        if pid not in _hosts:
+            _hosts.clear()  # a fork copied the parent's
+            host = _hosts[pid] = Host(settings or load_settings(), instance)
+            PRIVATE_LOOP.at_exit(host.end)
+        return _hosts[pid]
+
+
+def system_identity() -> Identity:
+    """Return the operating system's user who runs this process."""
+    try:
+        return Identity(getpass.getuser(), "system")
+    except (KeyError, OSError):  # a user id without a name, as in many containers
+        return Identity(str(os.getuid()), "system")

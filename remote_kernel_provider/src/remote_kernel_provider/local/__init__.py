@@ -1,0 +1,1 @@
+"""The embedded provider: kernels as processes of this machine."""

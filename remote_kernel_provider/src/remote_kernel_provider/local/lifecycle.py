@@ -1,0 +1,306 @@
+"""`LocalLifecycleManager`: kernels as processes of this machine, which outlive their host."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from jupyter_core.paths import jupyter_runtime_dir
+
+from remote_kernel_provider.configuration import RemoteKernelSettings
+from remote_kernel_provider.connection.info import Route
+from remote_kernel_provider.errors import KernelGoneError, LaunchError, RefusedError
+from remote_kernel_provider.files import write_private
+from remote_kernel_provider.lifecycle import (
+    KernelMemory,
+    KernelRequest,
+    KernelResource,
+    KernelStatus,
+    LifecycleManager,
+    Phase,
+)
+from remote_kernel_provider.local.ports import LOOPBACK, PortPool
+from remote_kernel_provider.local.process import WatchedProcess, explain_exit, machine, spawn, start_time, writers
+from remote_kernel_provider.local.records import KernelFolder, LocalRecord, folders
+from remote_kernel_provider.owner import HostIdentity, OwnerSelector
+from remote_kernel_provider.parameters.environment import inherited_environment, with_references
+
+UNKNOWN_PID = 0
+
+Child = subprocess.Popen[bytes]
+
+_OUR_PYTHON = re.compile(r"python(%d(\.%d)?)?" % sys.version_info[:2])
+
+
+class LocalLifecycleManager(LifecycleManager):
+    """Runs kernels as processes of this machine, each in a session and a folder of its own.
+
+    Parameters
+    ----------
+    settings
+        The operator's.
+    identity
+        This user's host identity.
+    """
+
+    name: ClassVar[str] = "local"
+
+    def __init__(self, settings: RemoteKernelSettings, identity: HostIdentity) -> None:
+        super().__init__(settings, identity)
+        self._root = Path(jupyter_runtime_dir()) / "remote-kernels"
+        self._pool = PortPool()
+        self._ports: dict[str, Sequence[int]] = {}
+        self._processes: dict[str, WatchedProcess] = {}
+
+    async def ports(
+        self, count: int, port_range: tuple[int, int], preferred: Sequence[int] = ()
+    ) -> tuple[str, Sequence[int]]:
+        """Choose free ports of the loopback address; they stay taken until the kernel is deleted."""
+        return LOOPBACK, self._pool.take(count, port_range, preferred)
+
+    async def response_host(self) -> str:
+        """Return the loopback address."""
+        return LOOPBACK
+
+    async def create(self, request: KernelRequest) -> KernelResource:
+        """Start the kernel's process; see `LifecycleManager.create`."""
+        folder = KernelFolder(self._root / f"{_safe(request.parameters.kernel_id)}-{request.generation}")
+        ports = () if request.memory is None else request.memory.connection.ports
+        try:
+            _check_user(request)
+            folder.make()
+            resource = await self._start(request, folder)
+        except BaseException:  # a cancellation included: whoever cancels knows of no kernel yet
+            folder.remove()
+            self._pool.give_back(ports)
+            raise
+        self._ports[resource.id] = ports
+        return resource
+
+    async def _start(self, request: KernelRequest, folder: KernelFolder) -> KernelResource:
+        if request.memory is not None:
+            write_private(folder.connection_file, json.dumps(request.memory.connection.to_json()).encode())
+        command = _with_our_python(request.command(str(folder.connection_file)))
+        inherited = inherited_environment(os.environ)
+        environment = {**inherited, **with_references(request.spec.env, inherited), **request.environment}
+        resource = KernelResource(
+            lifecycle=self.name,
+            id=folder.path.name,
+            kernel_id=request.parameters.kernel_id,
+            kernel_name=request.parameters.kernel_name,
+            generation=request.generation,
+            owner=request.owner,
+            created=time.time(),
+        )
+        # Before the process: should the host be killed in between, the folder tells whose it is and leads to it.
+        folder.write_record(LocalRecord(resource, UNKNOWN_PID, None, machine()))
+        if request.memory is not None:
+            self._remember(resource, folder, request.memory)
+        child = await _spawned(command, environment, request, folder)
+        process = self._processes[resource.id] = WatchedProcess(child.pid, start_time(child.pid), child)
+        try:
+            folder.write_record(LocalRecord(resource, child.pid, process.started, machine()))
+        except OSError:
+            await self.delete(resource, 0)
+            raise
+        return resource
+
+    async def status(self, resource: KernelResource) -> KernelStatus:
+        """Ask the operating system."""
+        process = self._processes.get(resource.id)
+        if process is not None:
+            return process.status
+        folder = self._folder(resource)
+        record = self._record(folder)
+        if record is None:
+            return KernelStatus(Phase.GONE, reason="Gone", message="nothing is left of it on this machine")
+        if _is_running(record):
+            return KernelStatus(Phase.RUNNING, LOOPBACK)
+        return folder.exit() or _unseen_end(record)
+
+    async def watch(self, resource: KernelResource) -> AsyncIterator[KernelStatus]:
+        """Yield the present status, then the end."""
+        process = self._process(resource)
+        if process is None:
+            yield await self.status(resource)
+            return
+        if not process.ended.is_set():
+            yield process.status
+            await process.ended.wait()
+            self._folder(resource).write_exit(process.status)
+        yield process.status
+
+    async def signal(self, resource: KernelResource, signum: int) -> None:
+        """Send a signal to the kernel's process alone; its children are its own business."""
+        process = self._process(resource)
+        try:
+            if process is None:
+                raise ProcessLookupError
+            process.signal(signum)
+        except ProcessLookupError:
+            raise KernelGoneError(f"kernel {resource.kernel_id} has ended; it takes no signals") from None
+
+    async def delete(self, resource: KernelResource, grace: float) -> None:
+        """End the kernel's process group and remove its folder."""
+        process = self._process(resource)
+        if process is not None:
+            if grace > 0 and not process.ended.is_set():
+                process.signal_group(signal.SIGTERM)
+                await _within(grace, process.ended)
+            process.signal_group(signal.SIGKILL)
+            await process.ended.wait()
+            process.stop_watching()
+        self._folder(resource).remove()
+        self._processes.pop(resource.id, None)
+        self._pool.give_back(self._ports.pop(resource.id, ()))
+
+    async def logs(self, resource: KernelResource, tail: int) -> str:
+        """Return the last lines of what the process wrote."""
+        return self._folder(resource).tail(tail)
+
+    async def find(self, selector: OwnerSelector) -> list[KernelResource]:
+        """List this machine's kernels in this user's folder."""
+        here = machine()
+        found = []
+        for folder in folders(self._root):
+            record = folder.record()
+            if record is not None and record.machine.get("node") == here["node"]:
+                if selector.matches(record.resource.owner):
+                    found.append(record.resource)
+        return found
+
+    async def route(self, resource: KernelResource, ports: Sequence[int]) -> Route:
+        """Return the loopback address and the same ports."""
+        return Route(LOOPBACK, tuple(ports))
+
+    async def remember(self, resource: KernelResource, memory: KernelMemory) -> None:
+        """Write the memory into the kernel's folder."""
+        self._remember(resource, self._folder(resource), memory)
+
+    def _remember(self, resource: KernelResource, folder: KernelFolder, memory: KernelMemory) -> None:
+        content = memory.to_bytes()
+        seal = self._identity.seal(resource.id.encode() + b"\0" + content)
+        folder.write_memory(seal.encode() + b"\n" + content)
+
+    async def recall(self, resource: KernelResource) -> KernelMemory:
+        """Read the memory, if it is what this user's host wrote."""
+        content = self._folder(resource).memory()
+        if content is None:
+            raise KernelGoneError(f"nothing is kept of kernel {resource.kernel_id}; it cannot be adopted")
+        seal, _, text = content.partition(b"\n")
+        if not self._identity.is_sealed(resource.id.encode() + b"\0" + text, seal.decode(errors="replace")):
+            raise KernelGoneError(f"what is kept of kernel {resource.kernel_id} was not written by this user's host")
+        return KernelMemory.from_bytes(text)
+
+    async def close(self) -> None:
+        """Stop watching; the processes go on."""
+        for process in self._processes.values():
+            process.stop_watching()
+        self._processes = {}
+
+    def _folder(self, resource: KernelResource) -> KernelFolder:
+        return KernelFolder(self._root / _safe(resource.id))
+
+    def _process(self, resource: KernelResource) -> WatchedProcess | None:
+        """Return the watched process, of another host's kernel too; None when it has ended unseen."""
+        process = self._processes.get(resource.id)
+        if process is None:
+            record = self._record(self._folder(resource))
+            if record is None or not _is_running(record):
+                return None
+            process = self._processes[resource.id] = WatchedProcess(record.pid, record.started)
+        return process
+
+    def _record(self, folder: KernelFolder) -> LocalRecord | None:
+        """Return the folder's record, with the process of a launch whose host was killed before it could note it."""
+        record = folder.record()
+        if record is not None and record.pid == UNKNOWN_PID:
+            pids = writers(folder.output)
+            if pids:
+                return replace(record, pid=pids[0], started=start_time(pids[0]))
+        return record
+
+
+async def _spawned(
+    command: list[str], environment: Mapping[str, str], request: KernelRequest, folder: KernelFolder
+) -> Child:
+    if not command:
+        raise LaunchError(f"{request.spec.file}: 'argv' is empty; a local kernel needs a command")
+    working_dir = request.parameters.working_dir
+    # In a thread, as the exec of a program on a slow disk can take its time.
+    spawning = asyncio.ensure_future(asyncio.to_thread(spawn, command, environment, working_dir, folder.output))
+    try:
+        return await asyncio.shield(spawning)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            child = await spawning
+            child.kill()
+            child.wait()
+        raise
+    except OSError as error:
+        raise _refused_by_system(request, command, error) from None
+
+
+def _refused_by_system(request: KernelRequest, command: list[str], error: OSError) -> LaunchError:
+    """Say which of the working directory and the command it was, and what to do."""
+    name = f"kernel '{request.parameters.kernel_name}'"
+    if error.filename is not None and error.filename == request.parameters.working_dir:
+        message = f"{name}: its working directory {error.filename} cannot be entered: {error.strerror}; choose another"
+        return LaunchError(message, status=KernelStatus(Phase.FAILED, reason="WorkingDirectory", message=message))
+    reasons = {errno.ENOENT: "CommandNotFound", errno.EACCES: "PermissionDenied"}
+    message = (
+        f"{name}: its command '{command[0]}' cannot be run: {error.strerror}; install it or mend argv in {request.spec.file}"
+    )
+    status = KernelStatus(Phase.FAILED, reason=reasons.get(error.errno or 0, "CommandFailed"), message=message)
+    return LaunchError(message, status=status)
+
+
+def _with_our_python(command: list[str]) -> list[str]:
+    """Run `python` as the Python that runs the host, as jupyter_client does: the one on PATH may be another."""
+    if command and _OUR_PYTHON.fullmatch(command[0]):
+        return [sys.executable, *command[1:]]
+    return command
+
+
+def _check_user(request: KernelRequest) -> None:
+    for name, own in (("uid", os.getuid()), ("gid", os.getgid())):
+        wanted = request.parameters.config.get(name)
+        if wanted is not None and wanted != own:
+            raise RefusedError(
+                f"{name} {wanted} is refused: local kernels run as the host's own {name} {own}; leave {name} out, or use a "
+                "kernel in a container"
+            )
+
+
+def _is_running(record: LocalRecord) -> bool:
+    here = machine()
+    return dict(record.machine) == here and start_time(record.pid) in (record.started, "")
+
+
+def _unseen_end(record: LocalRecord) -> KernelStatus:
+    if record.machine.get("boot") != machine()["boot"]:
+        message = "this machine was restarted"
+        return KernelStatus(Phase.FAILED, reason="Restarted", message=message)
+    return explain_exit(None, False)
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+
+
+def _safe(name: str) -> str:
+    """Make a folder's name of an id that a client may have chosen."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[:120].lstrip(".") or "_"

@@ -1,0 +1,89 @@
+"""What the operator allows: checked last, on the merged result, and never set by anybody below the operator."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Collection, Mapping
+from decimal import Decimal
+from typing import Any
+
+from remote_kernel_provider.configuration import RemoteKernelSettings
+from remote_kernel_provider.errors import ConfigurationError, RefusedError, UnauthorizedError
+from remote_kernel_provider.kernelspecs.config_keys import BY_NAME, BY_PARAMETER, ConfigKey, nearest
+from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.parameters.launch_parameters import Identity
+from remote_kernel_provider.quantity import parse_quantity
+
+CLAIMED_AND_REFUSED = ("root",)
+"""Users that a client may not claim to be, unless the operator sets a list of his own."""
+
+
+def authorize(identity: Identity, spec: KernelSpec, settings: RemoteKernelSettings) -> None:
+    """Check that a user may launch a kernel.
+
+    Raises
+    ------
+    UnauthorizedError
+        When the spec's or the operator's lists say no. A list of the unauthorized beats a list of the authorized.
+    """
+    lists: list[Collection[str] | None] = [settings.unauthorized_users, spec.config.get("unauthorized_users")]
+    refused = {user for names in lists for user in names or ()}
+    if identity.source == "claimed" and all(names is None for names in lists):
+        refused.update(CLAIMED_AND_REFUSED)
+    if identity.user in refused:
+        raise UnauthorizedError(
+            f"user '{identity.user}' may not launch kernel '{spec.name}': named in unauthorized_users; ask the operator"
+        )
+    for allowed in (spec.config.get("authorized_users", ()), settings.authorized_users):
+        if allowed and identity.user not in allowed:
+            raise UnauthorizedError(
+                f"user '{identity.user}' may not launch kernel '{spec.name}': not named in authorized_users; "
+                "ask the operator"
+            )
+
+
+def check_policy(config: Mapping[str, Any], spec: KernelSpec, settings: RemoteKernelSettings) -> None:
+    """Check merged values against prohibited ids, maxima and allowed values.
+
+    Raises
+    ------
+    RefusedError
+        Names the parameter, its value and the setting that forbids it.
+    ConfigurationError
+        When a setting names an unknown parameter or has a wrong value.
+    """
+    for name, setting in (("uid", "prohibited_uids"), ("gid", "prohibited_gids")):
+        # What the spec prohibits adds to what the operator prohibits.
+        prohibited = {*getattr(settings, setting), *spec.config.get(setting, ())}
+        if config.get(name) in prohibited:
+            raise RefusedError(f"{name} {config[name]} is refused: it is one of {setting}; choose another {name}")
+    for name, maximum in settings.maxima.items():
+        key = _key(name, "maxima")
+        if key.name in config and _number(key, config[key.name]) > _maximum(key, maximum):
+            raise RefusedError(f"{name} {config[key.name]} is refused: the operator's maximum is {maximum}; ask for less")
+    for name, patterns in settings.allowed_values.items():
+        key = _key(name, "allowed_values")
+        value = str(config.get(key.name, ""))
+        if value and not any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns):
+            raise RefusedError(
+                f"{name} '{value}' is refused: the operator allows {', '.join(patterns)}; choose one of these"
+            )
+
+
+def _key(name: str, setting: str) -> ConfigKey:
+    key = BY_NAME.get(name) or BY_PARAMETER.get(name)
+    if key is None:
+        hint = nearest(name, {**BY_NAME, **BY_PARAMETER})
+        raise ConfigurationError(f"the setting {setting} names the unknown parameter '{name}'{hint}")
+    return key
+
+
+def _number(key: ConfigKey, value: Any) -> Decimal:
+    return parse_quantity(value) if key.expected == "quantity" else Decimal(str(value))
+
+
+def _maximum(key: ConfigKey, value: Any) -> Decimal:
+    try:
+        return _number(key, key.read(value))
+    except (ValueError, ArithmeticError):
+        raise ConfigurationError(f"the setting maxima has {key.name}={value!r}; expected {key.expected}") from None

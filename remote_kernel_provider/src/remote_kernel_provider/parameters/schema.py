@@ -1,0 +1,88 @@
+"""Checking a client's values against a spec's JSON Schema, and filling in its defaults."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from remote_kernel_provider.errors import ParameterError, SpecError
+from remote_kernel_provider.kernelspecs.spec import KernelSpec
+
+
+def schema_defaults(schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the defaults that a schema's properties declare."""
+    return {
+        name: rule["default"]
+        for name, rule in _properties(schema).items()
+        if isinstance(rule, Mapping) and "default" in rule
+    }
+
+
+def check_schema(spec: KernelSpec) -> None:
+    """Check that a spec's schema is a JSON Schema.
+
+    Raises
+    ------
+    SpecError
+        When it is not.
+    """
+    # Imported here: listing specs needs no validator, and it is the slowest import of all.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    if spec.parameter_schema is None:
+        return
+    try:
+        Draft202012Validator.check_schema(spec.parameter_schema)
+    except SchemaError as error:
+        raise SpecError(f"{spec.file}: its launch_parameter_schema is not a JSON Schema: {error.message}") from None
+
+
+def check_values(spec: KernelSpec, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with the types that the schema declares.
+
+    Values that came through the environment are text; they take the declared type of their property.
+
+    Raises
+    ------
+    ParameterError
+        One sentence that names the kernel, the parameter and what the schema wants.
+    SpecError
+        When the schema itself is broken.
+    """
+    schema = spec.parameter_schema
+    if schema is None:
+        return dict(values)
+    from jsonschema import Draft202012Validator
+
+    check_schema(spec)
+    typed = {name: _typed(value, _properties(schema).get(name)) for name, value in values.items()}
+    errors = sorted(Draft202012Validator(schema).iter_errors(typed), key=lambda error: list(map(str, error.path)))
+    if errors:
+        where = ".".join(str(part) for part in errors[0].path)
+        subject = f"parameter '{where}'" if where else "its parameters"
+        raise ParameterError(f"kernel '{spec.name}': {subject}: {_short(errors[0].message)}")
+    return typed
+
+
+def _properties(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    properties = schema.get("properties", {}) if schema else {}
+    return properties if isinstance(properties, Mapping) else {}
+
+
+def _typed(value: Any, rule: Any) -> Any:
+    if not isinstance(value, str) or not isinstance(rule, Mapping):
+        return value
+    wanted = rule.get("type", "string")
+    kinds = {wanted} if isinstance(wanted, str) else set(wanted)
+    if "string" in kinds:
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value  # the validator says what is wrong with it
+
+
+def _short(message: str, limit: int = 300) -> str:
+    return message if len(message) <= limit else message[: limit - 1] + "…"

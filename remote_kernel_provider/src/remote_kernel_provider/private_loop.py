@@ -1,0 +1,164 @@
+"""The one event loop on which all our I/O runs, in a daemon thread of its own.
+
+Callers live on many loops or on none: a server's loop that may be busy, a blocking client, a test. They reach the
+private loop by `PrivateLoop.call` (from a coroutine) or `PrivateLoop.run` (from blocking code) and so can neither delay
+a launch nor be delayed by one. The thread starts on first use and after a fork anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import contextlib
+import contextvars
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+EXIT_GRACE = 5.0
+"""Seconds that clean-ups still under way get when the process ends."""
+
+
+class _Call(concurrent.futures.Future, Generic[T]):  # type: ignore[type-arg]  # not subscriptable as a base
+    """The outcome of a coroutine on the private loop, for another thread.
+
+    It ends when the task has ended, never at the moment at which its cancellation is asked: whoever waits for it then
+    knows that the clean-up is over.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self._task: asyncio.Task[T] | None = None
+        context = contextvars.copy_context()
+        loop.call_soon_threadsafe(lambda: self._start(context.run(loop.create_task, coroutine)))
+
+    def _start(self, task: asyncio.Task[T]) -> None:
+        self._task = task
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            super().cancel()
+            self.set_running_or_notify_cancel()
+        elif (error := task.exception()) is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(task.result())
+
+    def cancel(self) -> bool:
+        if self.done():
+            return False
+        # Queued behind the start, so the task is there.
+        self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+        return True
+
+
+class PrivateLoop:
+    """An event loop in a daemon thread, started on first use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+        self._at_exit: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        # A fork copies the attributes and not the thread.
+        if self._loop is not None and self._pid == os.getpid():
+            return self._loop
+        with self._lock:
+            if self._loop is None or self._pid != os.getpid():
+                self._loop = asyncio.new_event_loop()
+                self._pid = os.getpid()
+                self._at_exit = []
+                threading.Thread(target=self._loop.run_forever, name="remote-kernels", daemon=True).start()
+                atexit.register(self._end, self._loop, self._pid)
+            return self._loop
+
+    def _end(self, loop: asyncio.AbstractEventLoop, pid: int) -> None:
+        if pid != os.getpid():
+            return
+
+        async def settle() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            for finish in reversed(self._at_exit):
+                await finish()
+
+        with contextlib.suppress(concurrent.futures.TimeoutError, RuntimeError):
+            asyncio.run_coroutine_threadsafe(settle(), loop).result(EXIT_GRACE)
+        loop.call_soon_threadsafe(loop.stop)
+
+    def at_exit(self, finish: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a coroutine function on the private loop when the process ends, last registered first."""
+        self._running()
+        self._at_exit.append(finish)
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start a coroutine on the private loop, with the caller's context variables."""
+        return _Call(coroutine, self._running())
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the private loop and block until it has ended.
+
+        Raises
+        ------
+        RuntimeError
+            When called on the private loop itself, where blocking would be for ever.
+        """
+        if self.is_current():
+            coroutine.close()
+            raise RuntimeError("PrivateLoop.run was called on the private loop; await the coroutine instead")
+        future = self.submit(coroutine)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            # The clean-up of what was under way is part of the call.
+            future.cancel()
+            concurrent.futures.wait([future], EXIT_GRACE)
+            raise
+
+    async def call(
+        self, coroutine: Coroutine[Any, Any, T], *, undo: Callable[[T], Coroutine[Any, Any, object]] | None = None
+    ) -> T:
+        """Await, from any loop, a coroutine that runs on the private loop.
+
+        A cancellation is passed on, and is over when the coroutine has cleaned up.
+
+        Parameters
+        ----------
+        coroutine
+            What to run.
+        undo
+            Takes back a result that came too late: after the caller was cancelled, nobody else knows of it.
+        """
+        if self.is_current():
+            return await coroutine
+        future = self.submit(coroutine)
+        waiter = asyncio.wrap_future(future)
+        try:
+            return await asyncio.shield(waiter)
+        except asyncio.CancelledError:
+            future.cancel()
+            await asyncio.wait([waiter])
+            if undo is not None and not waiter.cancelled() and waiter.exception() is None:
+                await self.call(undo(waiter.result()))
+            raise
+
+    def is_current(self) -> bool:
+        """Whether the caller runs on the private loop."""
+        try:
+            return asyncio.get_running_loop() is self._loop and self._pid == os.getpid()
+        except RuntimeError:
+            return False
+
+
+PRIVATE_LOOP = PrivateLoop()
+"""The process's private loop; importing starts nothing."""
