@@ -55,8 +55,8 @@ class RemoteKernelSettings(Configurable):
     ).tag(config=True)
     launch_timeout = Float(
         30.0,
-        help="""Seconds that a kernel has to answer from the moment it starts. Default: 30. A spec, a profile or a client
-        may set another; see also wait_timeout.""",
+        help="""Seconds that a kernel has to answer from the moment it starts. Default: 30. A spec, a profile or a
+        client may set another; see also wait_timeout.""",
     ).tag(config=True)
     wait_timeout = Float(
         600.0,

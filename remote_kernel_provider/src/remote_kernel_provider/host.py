@@ -7,6 +7,7 @@ import getpass
 import logging
 import os
 import threading
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -140,19 +141,19 @@ _lock = threading.Lock()
 _hosts: dict[int, Host] = {}
 
 
-def current_host(settings: RemoteKernelSettings | None = None, instance: str = "") -> Host:
+def current_host(settings: Callable[[], RemoteKernelSettings] = load_settings, instance: str = "") -> Host:
     """Return this process's host, made on first use.
 
     Parameters
     ----------
     settings, instance
-        Of the host, should it be made now; by default what `load_settings` reads, and a program that does not come back.
+        Of the host, should it be made now; by default a program that does not come back.
     """
     with _lock:
         pid = os.getpid()
         if pid not in _hosts:
             _hosts.clear()  # a fork copied the parent's
-            host = _hosts[pid] = Host(settings or load_settings(), instance)
+            host = _hosts[pid] = Host(settings(), instance)
             PRIVATE_LOOP.at_exit(host.end)
         return _hosts[pid]
 

@@ -47,9 +47,6 @@ if TYPE_CHECKING:
 
         id: str | None
 
-        def load_config(self, config: Any = None) -> None:
-            """Take the application's configuration."""
-
     class KernelManagerABC(ABC):
         """Typed as far as we use it."""
 
@@ -80,7 +77,7 @@ class KernelFinder(_PlainKernelFinder):
         for point in sorted(entry_points(group=PROVIDER_GROUP), key=lambda point: point.name):
             try:
                 providers.append(point.load()())
-            except Exception as error:  # another package's code: anything can happen in it
+            except Exception as error:  # noqa: BLE001  # another package's code: anything can happen in it
                 log.warning("The kernel provider '%s' (%s) cannot be loaded: %s", point.name, point.value, error)
         return cls(providers)
 
@@ -90,7 +87,7 @@ class KernelFinder(_PlainKernelFinder):
             try:
                 for name, attributes in provider.find_kernels():
                     yield f"{provider.id}/{name}", attributes
-            except Exception as error:  # another package's code: anything can happen in it
+            except Exception as error:  # noqa: BLE001  # another package's code: anything can happen in it
                 log.warning("The kernel provider '%s' cannot list its kernels: %s", provider.id, error)
 
     async def launch(

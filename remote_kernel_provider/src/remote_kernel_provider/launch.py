@@ -162,8 +162,8 @@ class _Attempt:
                 inside = (await expectation.report()).connection
                 if parameters.encryption == "required" and not inside.encrypted:
                     raise LaunchError(
-                        f"kernel '{parameters.kernel_name}': transport encryption is required, and its launcher reported "
-                        "no keys for it; update the launcher, ipykernel (7.3) and jupyter_client (8.9) in the image"
+                        f"kernel '{parameters.kernel_name}': transport encryption is required, and its launcher "
+                        "reported no keys for it; update the launcher, ipykernel (>= 7.3) and jupyter_client (>= 8.9)"
                     )
                 await self._lifecycle.remember(resource, KernelMemory(inside, self._plan.arguments))
                 return inside.over(await self._lifecycle.route(resource, inside.ports))
@@ -285,8 +285,8 @@ class _Attempt:
     def _late(self) -> LaunchTimeoutError:
         setting = "wait_timeout" if self._last.phase.waiting else "launch_timeout"
         return LaunchTimeoutError(
-            f"{self._name()} did not answer within {self._allowed():g} s ({setting}): {self._last.sentence()}; give it more "
-            f"time by {setting}, or see its output",
+            f"{self._name()} did not answer within {self._allowed():g} s ({setting}): {self._last.sentence()}; "
+            f"give it more time by {setting}, or see its output",
             status=self._last,
         )
 

@@ -8,20 +8,21 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
 
 from remote_kernel_provider.configuration import RemoteKernelSettings, load_settings
 from remote_kernel_provider.connection.info import ConnectionInfo
-from remote_kernel_provider.errors import NoSuchKernelError, ParameterError, SpecError
+from remote_kernel_provider.errors import ConfigurationError, NoSuchKernelError, ParameterError
 from remote_kernel_provider.host import Host, current_host, system_identity
-from remote_kernel_provider.kernel_mgmt import KernelProviderBase
+from remote_kernel_provider.kernel_mgmt import PROVIDER_GROUP, KernelProviderBase
 from remote_kernel_provider.kernelspecs.catalog import SpecCatalog
 from remote_kernel_provider.kernelspecs.config_keys import CONFIG_KEYS, ConfigKey
 from remote_kernel_provider.kernelspecs.peers import find_stanza
 from remote_kernel_provider.kernelspecs.reader import read_spec, spec_from_document
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
-from remote_kernel_provider.launch import Launched, LaunchPlan, ProgressCallback, launch
+from remote_kernel_provider.launch import LaunchPlan, ProgressCallback, launch
 from remote_kernel_provider.manager import RemoteKernelManager
 from remote_kernel_provider.owner import DETACHED, Owner
 from remote_kernel_provider.parameters.environment import split_parameters
@@ -71,7 +72,7 @@ class RemoteKernelProvider(KernelProviderBase):
     @property
     def host(self) -> Host:
         """This process as a host of kernels."""
-        return self._given_host or current_host(self._given_settings)
+        return self._given_host or current_host(self._settings)
 
     def read_spec(self, file: Path) -> KernelSpec:
         """Read one spec file.
@@ -118,12 +119,16 @@ class RemoteKernelProvider(KernelProviderBase):
                 yield f"{name}.{variant}", replace(spec, display_name=display_name).attributes()
 
     def _profiles(self) -> Mapping[str, Mapping[str, Any]]:
-        if self._given_settings is None and self._given_host is None:
-            # Listing needs no host: no identity is made and no lock is held for it.
-            self._given_settings = load_settings()
-        settings = self._given_host.settings if self._given_host else self._given_settings
-        profiles: Mapping[str, Mapping[str, Any]] = settings.profiles if settings else {}
+        # Listing needs no host: no identity is made and no lock is held for it.
+        profiles: Mapping[str, Mapping[str, Any]] = self._settings().profiles
         return profiles
+
+    def _settings(self) -> RemoteKernelSettings:
+        if self._given_host is not None:
+            return self._given_host.settings
+        if self._given_settings is None:
+            self._given_settings = load_settings()
+        return self._given_settings
 
     def find(self, name: str) -> tuple[KernelSpec, str]:
         """Return the spec of a name, and the profile that the name asks for, if any.
@@ -212,7 +217,12 @@ class RemoteKernelProvider(KernelProviderBase):
     ) -> LaunchPlan:
         """Resolve and check all that a launch needs, without any side effect."""
         parameters = resolve_parameters(self.id, spec, request, self.host.settings)
-        arguments = {"provider": self.id, "spec": spec.name, "request": asdict(request)}
+        arguments = {
+            "provider": self.id,
+            "spec": spec.name,
+            "interrupt_mode": spec.interrupt_mode,
+            "request": asdict(request),
+        }
         return LaunchPlan(spec, parameters, arguments, replaces, detached)
 
     async def _start(
@@ -229,18 +239,34 @@ class RemoteKernelProvider(KernelProviderBase):
         user = plan.parameters.identity.user
         owner = Owner(user, host.identity.host_id, DETACHED) if plan.detached else host.owner(user)
         launched = await launch(plan, host, owner, progress)
-        return await follow(launched, plan.spec, host, log)
+        return await RemoteKernelManager.follow(launched, plan.spec.interrupt_mode, host.settings.delete_grace, log)
 
 
 _background: set[asyncio.Task[None]] = set()
 """Tasks that nobody awaits, kept from being collected."""
 
 
-async def follow(
-    launched: Launched, spec: KernelSpec, host: Host, log: logging.Logger | logging.LoggerAdapter[Any] | None = None
-) -> RemoteKernelManager:
-    """Make the manager of a kernel that was launched or adopted; on the private loop."""
-    return await RemoteKernelManager.follow(launched, spec.interrupt_mode, host.settings.delete_grace, log)
+def load_provider(provider_id: str, host: Host | None = None) -> RemoteKernelProvider:
+    """Return a provider of ours by its id.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is not installed, cannot be loaded, or is somebody else's.
+    """
+    points = {point.name: point for point in entry_points(group=PROVIDER_GROUP)}
+    if provider_id not in points:
+        known = ", ".join(sorted(points))
+        raise ConfigurationError(
+            f"the kernel provider '{provider_id}' is not installed (there are: {known}); install it"
+        )
+    try:
+        loaded = points[provider_id].load()
+    except Exception as error:  # another package's import can fail in any way
+        raise ConfigurationError(f"the kernel provider '{provider_id}' cannot be loaded: {error}") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, RemoteKernelProvider)):
+        raise ConfigurationError(f"the kernel provider '{provider_id}' is not one of remote-kernel-provider's")
+    return loaded(host)
 
 
 def _request_of(launch_params: Mapping[str, Any], cwd: str | None, profile: str) -> ClientRequest:
@@ -270,17 +296,3 @@ def claimed_identity(values: Mapping[str, Any]) -> Identity:
     """Return who a client claims to be, else the operating system's user who runs this host."""
     claimed = values.get("username")
     return Identity(str(claimed), "claimed") if claimed else system_identity()
-
-
-def spec_of_folder(provider: RemoteKernelProvider, folder: Path) -> KernelSpec:
-    """Read the provider's spec in a folder that a client has already chosen.
-
-    Raises
-    ------
-    SpecError
-        When there is none, or it is malformed.
-    """
-    file = folder / provider.kernel_file
-    if not file.exists():
-        raise SpecError(f"{file} is missing; the folder's kernel.json needs it beside it: install the kernel again")
-    return provider.read_spec(file)

@@ -35,7 +35,7 @@ class KernelChannels:
 
     async def until_open(self) -> None:
         """Return as soon as something listens on the shell port."""
-        while not await self._is_open():
+        while not await self._is_open():  # noqa: ASYNC110  # no event tells that a port of another machine opens
             await asyncio.sleep(PROBE_INTERVAL)
 
     async def _is_open(self) -> bool:
@@ -97,4 +97,3 @@ class KernelChannels:
             socket.close(linger=0)
             raise
         return socket
-

@@ -87,7 +87,9 @@ class Expectation:
                 ConnectionInfo.from_json(document), _number(document, "comm_port"), _number(document, "pid"), peer
             )
         except ValueError as error:
-            log.warning("The launcher of kernel %s reported something unusable from %s: %s", self._kernel_id, peer, error)
+            log.warning(
+                "The launcher of kernel %s reported something unusable from %s: %s", self._kernel_id, peer, error
+            )
             return False
         self._report.set_result(report)
         return True

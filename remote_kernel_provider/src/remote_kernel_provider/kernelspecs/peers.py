@@ -1,7 +1,7 @@
 """The stanzas and names of peers' kernel specs, translated to ours.
 
-Sources: the `metadata.process_proxy` stanza of Enterprise Gateway, `metadata.kernel_provisioner` of Gateway Provisioners
-and jupyter_client, and the class names of the kernel providers of 2020.
+Sources: the `metadata.process_proxy` stanza of Enterprise Gateway, `metadata.kernel_provisioner` of Gateway
+Provisioners and jupyter_client, and the class names of the kernel providers of 2020.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def spec_from_document(
     """Validate the document of a spec file; see `read_spec`."""
     name = file.parent.name
     if not NAME_PATTERN.fullmatch(name):
-        raise SpecError(f"{file}: the folder's name '{name}' may hold only letters, digits, '.', '_' and '-'; rename it")
+        raise SpecError(f"{file}: the folder's name may hold only letters, digits, '.', '_' and '-'; rename it")
     fields = _Fields(file, document)
     metadata = fields.mapping("metadata")
     schema = metadata.get("launch_parameter_schema", metadata.get("parameters"))

@@ -41,7 +41,7 @@ UNKNOWN_PID = 0
 
 Child = subprocess.Popen[bytes]
 
-_OUR_PYTHON = re.compile(r"python(%d(\.%d)?)?" % sys.version_info[:2])
+_OUR_PYTHON = re.compile(rf"python({sys.version_info[0]}(\.{sys.version_info[1]})?)?")
 
 
 class LocalLifecycleManager(LifecycleManager):
@@ -176,9 +176,10 @@ class LocalLifecycleManager(LifecycleManager):
         found = []
         for folder in folders(self._root):
             record = folder.record()
-            if record is not None and record.machine.get("node") == here["node"]:
-                if selector.matches(record.resource.owner):
-                    found.append(record.resource)
+            if record is None or record.machine.get("node") != here["node"]:
+                continue
+            if selector.matches(record.resource.owner):
+                found.append(record.resource)
         return found
 
     async def route(self, resource: KernelResource, ports: Sequence[int]) -> Route:
@@ -260,9 +261,8 @@ def _refused_by_system(request: KernelRequest, command: list[str], error: OSErro
         message = f"{name}: its working directory {error.filename} cannot be entered: {error.strerror}; choose another"
         return LaunchError(message, status=KernelStatus(Phase.FAILED, reason="WorkingDirectory", message=message))
     reasons = {errno.ENOENT: "CommandNotFound", errno.EACCES: "PermissionDenied"}
-    message = (
-        f"{name}: its command '{command[0]}' cannot be run: {error.strerror}; install it or mend argv in {request.spec.file}"
-    )
+    remedy = f"install it or mend argv in {request.spec.file}"
+    message = f"{name}: its command '{command[0]}' cannot be run: {error.strerror}; {remedy}"
     status = KernelStatus(Phase.FAILED, reason=reasons.get(error.errno or 0, "CommandFailed"), message=message)
     return LaunchError(message, status=status)
 
@@ -279,8 +279,8 @@ def _check_user(request: KernelRequest) -> None:
         wanted = request.parameters.config.get(name)
         if wanted is not None and wanted != own:
             raise RefusedError(
-                f"{name} {wanted} is refused: local kernels run as the host's own {name} {own}; leave {name} out, or use a "
-                "kernel in a container"
+                f"{name} {wanted} is refused: local kernels run as the host's own {name} {own}; leave {name} out, "
+                "or use a kernel in a container"
             )
 
 

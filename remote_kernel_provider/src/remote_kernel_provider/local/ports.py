@@ -44,8 +44,8 @@ class PortPool:
         if len(ports) < count:
             self.give_back(ports)
             raise LaunchError(
-                f"only {len(ports)} of {count} ports are free in port_range {port_range[0]}..{port_range[1]}; widen it or "
-                "end kernels"
+                f"only {len(ports)} of {count} ports are free in port_range {port_range[0]}..{port_range[1]}; "
+                "widen it or end kernels"
             )
         return ports
 

@@ -188,7 +188,9 @@ def explain_exit(code: int | None, out_of_memory: bool) -> KernelStatus:
     """
     if code is None:
         return KernelStatus(
-            Phase.FAILED, reason="Ended", message="its process has ended; the exit code went to the host that started it"
+            Phase.FAILED,
+            reason="Ended",
+            message="its process has ended; the exit code went to the host that started it",
         )
     if code == 0:
         return KernelStatus(Phase.SUCCEEDED, reason="Completed", message="its process ended by itself", exit_code=0)

@@ -25,7 +25,7 @@ def inherited_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def with_references(entries: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Fill in `$NAME` and `${NAME}` in a spec's `env` from the environment that it is added to, as stock Jupyter does."""
+    """Fill in `$NAME` and `${NAME}` in a spec's `env` from the environment it is added to, as stock Jupyter does."""
     return {name: Template(value).safe_substitute(environment) for name, value in entries.items()}
 
 

@@ -60,7 +60,9 @@ def check_policy(config: Mapping[str, Any], spec: KernelSpec, settings: RemoteKe
     for name, maximum in settings.maxima.items():
         key = _key(name, "maxima")
         if key.name in config and _number(key, config[key.name]) > _maximum(key, maximum):
-            raise RefusedError(f"{name} {config[key.name]} is refused: the operator's maximum is {maximum}; ask for less")
+            raise RefusedError(
+                f"{name} {config[key.name]} is refused: the operator's maximum is {maximum}; ask for less"
+            )
     for name, patterns in settings.allowed_values.items():
         key = _key(name, "allowed_values")
         value = str(config.get(key.name, ""))

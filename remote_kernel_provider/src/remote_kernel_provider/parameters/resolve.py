@@ -87,8 +87,8 @@ def _check_permission(spec: KernelSpec, asked: Mapping[str, Any], settings: Remo
         if key is None or name in permitted or (schema is None and key.free):
             continue
         raise RefusedError(
-            f"parameter '{name}' of kernel '{spec.name}' is not yours to set; the operator allows it by naming it in the "
-            "spec's launch_parameter_schema or in the setting client_parameters"
+            f"parameter '{name}' of kernel '{spec.name}' is not yours to set; the operator allows it by naming it in "
+            "the spec's launch_parameter_schema or in the setting client_parameters"
         )
 
 

@@ -1,0 +1,78 @@
+# Every habit of the project by name; `make help` lists them.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+CONSTRAIN = -c constraints.txt
+PACKAGES  = ./remote_kernel_provider ./docker_kernel_provider ./kubernetes_kernel_provider ./launchers[python]
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lab test test-fast test-pythons lint format bench docs clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo  ## Run a notebook with a plot on a local kernel, from nothing but Python and make
+	@mkdir -p demo-output
+	$(BIN)/jupyter remote-kernel run examples/sine.ipynb --kernel local/python3 --verbose --output demo-output/sine.ipynb
+
+lab: $(VENV)/.lab  ## Start JupyterLab with a kernel of the local provider in its launcher
+	$(BIN)/jupyter local-kernelspec install --sys-prefix --replace
+	$(BIN)/jupyter lab
+
+test: $(VENV)/.test  ## Run everything that this machine allows
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	tests/other-pythons.sh
+
+test-fast: $(VENV)/.test  ## Run the unit tests alone
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
+
+test-pythons: $(VENV)/.test  ## Run unit tests and the local contract on every other Python that is here
+	tests/other-pythons.sh
+
+lint: $(VENV)/.test  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test  ## Put the code into the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.test  ## Measure against the floor and the peers, in one run, as ratios
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.docs  ## Build the site into docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+clean:  ## Remove everything that make made
+	rm -rf $(VENV) .venv-* .cache .mypy_cache .pytest_cache .ruff_cache .coverage* demo-output docs/_build \
+		docs/reference/generated tests/artifacts
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or later is needed; name one: make PYTHON=/path/to/python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+		{ echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+
+# Each stamp is an environment with a little more in it; editable, so that the code at hand is what runs.
+$(VENV)/.demo: $(BIN)/python constraints.txt */pyproject.toml
+	$(BIN)/pip install --quiet $(CONSTRAIN) $(addprefix -e ,$(PACKAGES)) matplotlib
+	@touch $@
+
+$(VENV)/.lab: $(VENV)/.demo
+	$(BIN)/pip install --quiet $(CONSTRAIN) "jupyterlab>=4"
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.lab requirements-test.txt
+	$(BIN)/pip install --quiet $(CONSTRAIN) -r requirements-test.txt
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.test docs/requirements.txt
+	$(BIN)/pip install --quiet $(CONSTRAIN) -r docs/requirements.txt
+	@touch $@

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Unit tests and the local contract on every supported Python that this machine has, but the one of .venv.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+main=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+find_python() {  # prints an interpreter of version $1, or nothing
+  local candidate
+  for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
+    if "$candidate" -c 'import ensurepip' 2>/dev/null; then echo "$candidate"; return; fi
+  done
+}
+
+for version in 3.10 3.11 3.12 3.13; do
+  [ "$version" = "$main" ] && continue
+  python=$(find_python "$version")
+  if [ -z "$python" ]; then echo "Python $version is not on this machine: left out."; continue; fi
+  echo "== Python $version"
+  environment=.venv-$version
+  if [ ! -e "$environment/.ready" ] || [ requirements-test.txt -nt "$environment/.ready" ]; then
+    "$python" -m venv "$environment"
+    "$environment/bin/pip" install --quiet --upgrade pip
+    "$environment/bin/pip" install --quiet -e "./remote_kernel_provider[test]" -e "./launchers[python]" matplotlib
+    touch "$environment/.ready"
+  fi
+  "$environment/bin/python" -m pytest -q -m "not browser and not peers" --ignore=tests \
+    remote_kernel_provider/tests launchers/tests
+done
