@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+
+def parse_json(text: bytes) -> Any:
+    """Parse a document that somebody else wrote.
+
+    Raises
+    ------
+    ValueError
+        When it is not JSON, or is nested too deep to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def write_private(file: Path, content: bytes, *, replace: bool = True) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, ClassVar
 from remote_kernel_provider.configuration import RemoteKernelSettings, load_settings
 from remote_kernel_provider.connection.info import ConnectionInfo
 from remote_kernel_provider.errors import ConfigurationError, NoSuchKernelError, ParameterError
+from remote_kernel_provider.files import parse_json
 from remote_kernel_provider.host import Host, current_host, system_identity
 from remote_kernel_provider.kernel_mgmt import PROVIDER_GROUP, KernelProviderBase
 from remote_kernel_provider.kernelspecs.catalog import SpecCatalog
@@ -93,7 +93,7 @@ class RemoteKernelProvider(KernelProviderBase):
             When it is, and is malformed.
         """
         try:
-            document = json.loads(file.read_bytes())
+            document = parse_json(file.read_bytes())
             stanza = find_stanza(document["metadata"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # stock Jupyter says what is wrong with a stock file

@@ -10,19 +10,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
-
-from Cryptodome.Cipher import AES, PKCS1_v1_5
-from Cryptodome.PublicKey import RSA
-from Cryptodome.Util.Padding import unpad
+from typing import TYPE_CHECKING, Any
 
 from remote_kernel_provider.connection.info import ConnectionInfo
 from remote_kernel_provider.errors import ConfigurationError
+from remote_kernel_provider.files import parse_json
+
+if TYPE_CHECKING:
+    from Cryptodome.PublicKey import RSA
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +52,13 @@ class Report:
     comm_port: int
     pid: int
     peer: str
+
+
+def _new_key() -> RSA.RsaKey:
+    # Imported here: kernels with the assigned handshake need no RSA, and the import takes its time.
+    from Cryptodome.PublicKey import RSA
+
+    return RSA.generate(KEY_BITS)
 
 
 class Expectation:
@@ -146,7 +152,7 @@ class ResponseServer:
         # unreadable, so that a new generation never picks up an old address. Any other launch shares the key: making
         # one takes a third of a second.
         if self._key is None or kernel_id in self._seen:
-            self._key = await asyncio.to_thread(RSA.generate, KEY_BITS)
+            self._key = await asyncio.to_thread(_new_key)
             self._seen.clear()
         self._seen.add(kernel_id)
         return self._key
@@ -206,7 +212,7 @@ async def _read_all(reader: asyncio.StreamReader) -> bytes:
 
 def _parse(text: bytes) -> dict[str, str]:
     try:
-        message = json.loads(base64.b64decode(text, validate=True))
+        message = parse_json(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError):
         raise ValueError("it is not base64 of JSON") from None
     if not isinstance(message, dict) or message.get("version") != 1:
@@ -218,11 +224,14 @@ def _parse(text: bytes) -> dict[str, str]:
 
 def _decrypt(message: Mapping[str, str], key: RSA.RsaKey) -> dict[str, Any] | None:
     """Return the document in a message, or None when it was not encrypted to this key."""
+    from Cryptodome.Cipher import AES, PKCS1_v1_5
+    from Cryptodome.Util.Padding import unpad
+
     try:
         secret = base64.b64decode(message["key"], validate=True)
         content = base64.b64decode(message["conn_info"], validate=True)
         session_key = PKCS1_v1_5.new(key).decrypt(secret, sentinel=b"", expected_pt_len=16)
-        document = json.loads(unpad(AES.new(session_key, AES.MODE_ECB).decrypt(content), AES.block_size))
+        document = parse_json(unpad(AES.new(session_key, AES.MODE_ECB).decrypt(content), AES.block_size))
     except ValueError:  # binascii's, Cryptodome's and json's errors are all ValueErrors
         return None
     return document if isinstance(document, dict) else None

@@ -15,19 +15,17 @@ import sys
 import uuid
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from remote_kernel_provider.connection.info import ConnectionInfo
 from remote_kernel_provider.errors import ConfigurationError, LaunchError, RemoteKernelError
 from remote_kernel_provider.jupyter.relay import KernelRelay
-from remote_kernel_provider.lifecycle import KernelStatus
-from remote_kernel_provider.local.process import WatchedProcess, start_time
-from remote_kernel_provider.manager import RemoteKernelManager
-from remote_kernel_provider.parameters.environment import split_parameters
-from remote_kernel_provider.parameters.launch_parameters import ClientRequest
-from remote_kernel_provider.provider import claimed_identity, load_provider
+
+if TYPE_CHECKING:
+    from remote_kernel_provider.lifecycle import KernelStatus
+    from remote_kernel_provider.manager import RemoteKernelManager
 
 ENDED_ON_REQUEST = 128 + signal.SIGTERM
 
@@ -84,6 +82,11 @@ class _Bridge:
             await relay.close()
 
     async def _launch(self) -> RemoteKernelManager:
+        # Imported behind the open ports: clients wait for the first heartbeat for a second, and this takes half of it.
+        from remote_kernel_provider.parameters.environment import split_parameters
+        from remote_kernel_provider.parameters.launch_parameters import ClientRequest
+        from remote_kernel_provider.provider import claimed_identity, load_provider
+
         provider_id, _, name = self._kernel.partition("/")
         provider = load_provider(provider_id)
         spec, profile = provider.find(name)
@@ -142,7 +145,9 @@ class _Bridge:
 
 
 async def _end_of_client() -> None:
-    """Return when the client has ended that said so by Jupyter's `JPY_PARENT_PID`; never without that."""
+    """Return when the client has ended that named itself by Jupyter's `JPY_PARENT_PID`; never without that."""
+    from remote_kernel_provider.local.process import WatchedProcess, start_time
+
     parent = os.environ.get("JPY_PARENT_PID", "")
     if not parent.isdecimal() or int(parent) <= 1:
         await asyncio.Event().wait()

@@ -60,7 +60,7 @@ def _identifiers(value: Any) -> tuple[int, ...]:
 def _seconds(value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("a number of seconds") from None
     if isinstance(value, bool) or not 0 < number < 10**7:
         raise ValueError("a positive number of seconds")

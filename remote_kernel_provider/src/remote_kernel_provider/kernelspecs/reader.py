@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from remote_kernel_provider.errors import SpecError
+from remote_kernel_provider.files import parse_json
 from remote_kernel_provider.kernelspecs.config_keys import CONFIG_KEYS, ConfigKey, nearest
 from remote_kernel_provider.kernelspecs.peers import find_stanza
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
@@ -35,7 +36,7 @@ def read_spec(file: Path, default_lifecycle: str, config_keys: Sequence[ConfigKe
         One sentence that names the file, what is wrong and what is expected.
     """
     try:
-        document = json.loads(file.read_bytes())
+        document = parse_json(file.read_bytes())
     except OSError as error:
         raise SpecError(f"{file}: cannot be read: {error.strerror}") from None
     except ValueError as error:

@@ -66,8 +66,8 @@ class KernelSpec:
     def supports_curve(self) -> bool:
         """Whether the kernel says that it takes CurveZMQ keys from its connection file."""
         supported = self.metadata.get("supported_encryption", ())
-        words = [supported] if isinstance(supported, str) else list(supported)
-        return "curve" in [str(word).strip().lower() for word in words]
+        words = [supported] if isinstance(supported, str) else supported
+        return isinstance(words, list) and "curve" in [str(word).strip().lower() for word in words]
 
     def command(self, substitutions: Mapping[str, str]) -> list[str]:
         """Return `argv` with the placeholders filled in; one that is not known stays as it is."""

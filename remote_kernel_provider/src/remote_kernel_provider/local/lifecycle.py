@@ -59,7 +59,6 @@ class LocalLifecycleManager(LifecycleManager):
 
     def __init__(self, settings: RemoteKernelSettings, identity: HostIdentity) -> None:
         super().__init__(settings, identity)
-        self._root = Path(jupyter_runtime_dir()) / "remote-kernels"
         self._pool = PortPool()
         self._ports: dict[str, Sequence[int]] = {}
         self._processes: dict[str, WatchedProcess] = {}
@@ -210,6 +209,10 @@ class LocalLifecycleManager(LifecycleManager):
         for process in self._processes.values():
             process.stop_watching()
         self._processes = {}
+
+    @property
+    def _root(self) -> Path:
+        return Path(jupyter_runtime_dir()) / "remote-kernels"
 
     def _folder(self, resource: KernelResource) -> KernelFolder:
         return KernelFolder(self._root / _safe(resource.id))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from remote_kernel_provider.files import parse_json
 from remote_kernel_provider.kernelspecs.config_keys import CONFIG_KEYS, LOCAL, ConfigKey
 from remote_kernel_provider.kernelspecs.peers import find_stanza
 from remote_kernel_provider.kernelspecs.reader import spec_from_document
@@ -26,7 +26,7 @@ class LocalKernelProvider(RemoteKernelProvider):
     def read_ordinary(self, file: Path) -> KernelSpec | None:
         """Read a stock `kernel.json` that runs on this machine anyhow."""
         try:
-            document = json.loads(file.read_bytes())
+            document = parse_json(file.read_bytes())
             if find_stanza(document.get("metadata", {})) is None:
                 return spec_from_document(document, file, LOCAL, self.config_keys)
         except (OSError, ValueError, AttributeError):

@@ -29,11 +29,17 @@ def with_references(entries: Mapping[str, str], environment: Mapping[str, str]) 
     return {name: Template(value).safe_substitute(environment) for name, value in entries.items()}
 
 
+class PassedEnvironment(dict[str, str]):
+    """Entries that a client passes on purpose, every one of them, whatever the process's own environment holds."""
+
+
 def passed_by_client(passed: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
     """Return what a client of `jupyter_client` passed on purpose.
 
     Callers copy the process's whole environment and change some entries: those that differ are the client's word.
     """
+    if isinstance(passed, PassedEnvironment):
+        return dict(passed)
     return {name: value for name, value in passed.items() if own.get(name) != value}
 
 
