@@ -17,7 +17,7 @@ from remote_kernel_provider.errors import ConfigurationError, NoSuchKernelError,
 from remote_kernel_provider.files import parse_json
 from remote_kernel_provider.host import Host, current_host, system_identity
 from remote_kernel_provider.kernel_mgmt import PROVIDER_GROUP, KernelProviderBase
-from remote_kernel_provider.kernelspecs.catalog import SpecCatalog
+from remote_kernel_provider.kernelspecs.catalog import SpecCatalog, SpecFile
 from remote_kernel_provider.kernelspecs.config_keys import CONFIG_KEYS, ConfigKey
 from remote_kernel_provider.kernelspecs.peers import find_stanza
 from remote_kernel_provider.kernelspecs.reader import read_spec, spec_from_document
@@ -61,8 +61,9 @@ class RemoteKernelProvider(KernelProviderBase):
     def __init__(self, host: Host | None = None) -> None:
         self._given_host = host
         self._given_settings: RemoteKernelSettings | None = None
-        self.catalog = SpecCatalog(self.kernel_file, self.read_spec)
-        self.ordinary = SpecCatalog(ORDINARY_FILE, self.read_ordinary)
+        self._catalog = SpecCatalog(
+            SpecFile(self.kernel_file, self.read_spec), SpecFile(ORDINARY_FILE, self.read_ordinary)
+        )
 
     def load_config(self, config: Any = None) -> None:
         """Take the configuration of the application that made the finder."""
@@ -103,11 +104,11 @@ class RemoteKernelProvider(KernelProviderBase):
 
     def specs(self) -> dict[str, KernelSpec]:
         """Return the specs by name; unchanged files are not read again."""
-        return {**self.ordinary.specs(), **self.catalog.specs()}
+        return self._catalog.specs()
 
     def faults(self) -> list[str]:
         """Return a sentence for each spec file that was left out."""
-        return [*self.catalog.errors(), *self.ordinary.errors()]
+        return self._catalog.errors()
 
     def find_kernels(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield `(name, attributes)` of each spec, and of each profile that the operator made of it."""

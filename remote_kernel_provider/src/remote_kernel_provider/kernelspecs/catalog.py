@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,21 @@ from remote_kernel_provider.kernelspecs.spec import KernelSpec
 log = logging.getLogger(__name__)
 
 
+class SpecFile(NamedTuple):
+    """A kind of spec file.
+
+    Parameters
+    ----------
+    name
+        `local_kernel.json`, `k8skp_kernel.json`, `kernel.json` …
+    read
+        Reads one file; may raise SpecError, or return None for a file that is none of ours.
+    """
+
+    name: str
+    read: Callable[[Path], KernelSpec | None]
+
+
 class _Entry(NamedTuple):
     signature: tuple[int, int, int]
     spec: KernelSpec | None
@@ -23,51 +38,48 @@ class _Entry(NamedTuple):
 
 
 class SpecCatalog:
-    """The spec files of one name in all `kernels` folders; the first folder on the path wins.
+    """The kernel specs in all `kernels` folders.
+
+    Of several specs of one name, the one in the stronger kind of file wins, and among equals the first on the path.
 
     Parameters
     ----------
-    file_name
-        `local_kernel.json`, `k8skp_kernel.json` …
-    read
-        Reads one file; may raise SpecError, or return None for a file that is none of ours.
+    kinds
+        The kinds of files, the strongest first; of each folder only the strongest that is there is read.
     folders
         Gives the `kernels` folders, first = strongest; by default the Jupyter path, asked anew at every listing.
     """
 
-    def __init__(
-        self,
-        file_name: str,
-        read: Callable[[Path], KernelSpec | None],
-        folders: Callable[[], list[str]] | None = None,
-    ) -> None:
-        self._file_name = file_name
-        self._read = read
+    def __init__(self, *kinds: SpecFile, folders: Callable[[], list[str]] | None = None) -> None:
+        self._kinds = kinds
         self._folders = folders or (lambda: jupyter_path("kernels"))
         self._entries: dict[str, _Entry] = {}
 
     def specs(self) -> dict[str, KernelSpec]:
         """Return the valid specs by name; each bad file costs one warning until it changes."""
-        return {name: entry.spec for name, entry in self._scan() if entry.spec is not None}
+        return {name: entry.spec for name, entry in self._scan().items() if entry.spec is not None}
 
     def errors(self) -> list[str]:
         """Return one sentence for each bad file."""
-        return [entry.error for _, entry in self._scan() if entry.error]
+        return [entry.error for entry in self._scan().values() if entry.error]
 
-    def _scan(self) -> Iterator[tuple[str, _Entry]]:
+    def _scan(self) -> dict[str, _Entry]:
+        found: list[dict[str, _Entry]] = [{} for _ in self._kinds]
         present: dict[str, _Entry] = {}
-        seen: set[str] = set()
         for folder in self._folders():
             for name in _subfolders(folder):
-                path = f"{folder}/{name}/{self._file_name}"
-                entry = self._entry(path) if name not in seen else None
-                if entry is not None:
-                    present[path] = entry
-                    seen.add(name)
-                    yield name, entry
+                for kind, entries in zip(self._kinds, found, strict=True):
+                    if name in entries:
+                        break
+                    path = f"{folder}/{name}/{kind.name}"
+                    entry = self._entry(path, kind)
+                    if entry is not None:
+                        entries[name] = present[path] = entry
+                        break
         self._entries = present
+        return {name: entry for entries in reversed(found) for name, entry in entries.items()}
 
-    def _entry(self, path: str) -> _Entry | None:
+    def _entry(self, path: str, kind: SpecFile) -> _Entry | None:
         try:
             status = os.stat(path)  # noqa: PTH116  # thousands of files: a Path each would double the time
         except (FileNotFoundError, NotADirectoryError):
@@ -80,7 +92,7 @@ class SpecCatalog:
         if known is not None and known.signature == signature:
             return known
         try:
-            return _Entry(signature, self._read(Path(path)), "")
+            return _Entry(signature, kind.read(Path(path)), "")
         except SpecError as error:
             log.warning("A kernel spec is left out: %s", error)
             return _Entry(signature, None, str(error))

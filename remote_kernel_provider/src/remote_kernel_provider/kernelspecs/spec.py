@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,10 @@ class KernelSpec:
 
     def attributes(self) -> dict[str, Any]:
         """Return what `find_kernels` yields for it: the fields that servers need."""
+        return dict(self._attributes)
+
+    @cached_property
+    def _attributes(self) -> Mapping[str, Any]:
         metadata = dict(self.metadata)
         if self.parameter_schema is not None:
             # Two homes of one schema: kernel-mgmt clients read the first, JEP 87 names the second.

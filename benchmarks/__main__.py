@@ -1,0 +1,37 @@
+"""Run the benchmarks and print a row each; names on the command line choose some."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from benchmarks import local
+from benchmarks.measuring import Row
+
+
+async def main(chosen: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # Everything but listing sees the kernels of this environment alone.
+        for kind in ("DATA", "RUNTIME", "CONFIG"):
+            os.environ[f"JUPYTER_{kind}_DIR"] = str(folder / kind.lower())
+        (folder / "runtime").mkdir(mode=0o700)
+        suites: dict[str, Callable[[], Awaitable[list[Row]]]] = {
+            "launch": local.launch,
+            "execute": local.execute,
+            "responses": local.waiting_response_server,
+            "idle": local.idle,
+            "listing": lambda: local.listing(folder / "specs"),
+        }
+        print(f"{'':<58} {'ours':>11} {'theirs':>11}  {'ratio':>6}     limit")
+        for suite in chosen or suites:
+            for row in await suites[suite]():
+                print(row, flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))
