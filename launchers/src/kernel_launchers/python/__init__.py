@@ -1,0 +1,1 @@
+"""The launcher of Python kernels: ``python -m kernel_launchers.python``."""

@@ -1,0 +1,1 @@
+"""The command `jupyter remote-kernel`."""
