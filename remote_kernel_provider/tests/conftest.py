@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from remote_kernel_provider.configuration import RemoteKernelSettings
@@ -65,3 +68,35 @@ def make_settings():
         return RemoteKernelSettings(**values)
 
     return make
+
+
+@pytest.fixture
+def command():
+    """Run `jupyter remote-kernel …` in a process of its own."""
+
+    def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "remote_kernel_provider.cli", *arguments],
+            input=stdin,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def nothing_left(tmp_path: Path):
+    """Fail when the test leaves a kernel: its process, its folder or its connection file."""
+    yield
+    left = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(tmp_path) in " ".join(process.info["cmdline"] or [])
+    ]
+    runtime = tmp_path / "runtime"
+    files = [*runtime.glob("remote-kernels/*"), *runtime.glob("kernel-*.json")]
+    assert (left, files) == ([], [])

@@ -10,7 +10,7 @@ import pytest
 
 from remote_kernel_provider.errors import NoSuchKernelError
 from remote_kernel_provider.host import Host
-from remote_kernel_provider.kernelspecs.catalog import SpecCatalog
+from remote_kernel_provider.kernelspecs.catalog import SpecCatalog, SpecFile
 from remote_kernel_provider.kernelspecs.reader import read_spec
 from remote_kernel_provider.local.provider import LocalKernelProvider
 
@@ -26,7 +26,8 @@ def catalog(reads, tmp_path):
         reads.append(file)
         return read_spec(file, "local")
 
-    return SpecCatalog("local_kernel.json", read, lambda: [str(tmp_path / "strong"), str(tmp_path / "weak")])
+    folders = [str(tmp_path / "strong"), str(tmp_path / "weak")]
+    return SpecCatalog(SpecFile("local_kernel.json", read), folders=lambda: folders)
 
 
 @pytest.fixture
@@ -145,7 +146,9 @@ class TestTheProvider:
         assert "peers" in names
         assert not names & {"pod", "ours"}
 
-    @pytest.mark.parametrize("document", ["{", "[" * 200_000, "[]", '{"metadata": 5}', '{"metadata": {"x": 1}, "argv": 5}'])
+    @pytest.mark.parametrize(
+        "document", ["{", "[" * 200_000, "[]", '{"metadata": 5}', '{"metadata": {"x": 1}, "argv": 5}']
+    )
     def test_a_bad_kernel_json_hides_nothing(self, provider, write_spec, document):
         write_spec(document, "bad", "kernel.json")
         write_spec({"argv": ["x"]}, "good")

@@ -188,7 +188,7 @@ def test_remove_asks_on_a_terminal(spec, answer, status):
         (["install", "--user", "--sys-prefix"], 2, "exclude each other"),
         (["install", "--user", "--launch-timeout=soon"], 2, "--launch-timeout is 'soon'; expected a number of seconds"),
         (["install", "--user", "--port-range=9"], 2, "--port-range is '9'; expected lower..upper"),
-        (["install", "--user", "--handshake=firm"], 2, "--handshake is 'firm'; expected one of assigned, reported"),
+        (["install", "--user", "--handshake=firm"], 2, "--handshake is 'firm'; expected assigned or reported"),
         (["install", "--user", "--interrupt-mode=x"], 2, "--interrupt-mode is 'x'; expected signal or message"),
         (["install", "--user", "--kernel-command=R 'x"], 2, "cannot be split into words: No closing quotation"),
         (["install", "--user", "--kernel-command= "], 2, "--kernel-command is blank"),

@@ -80,8 +80,9 @@ def bridged(home):
     yield start
     for bridge in started:
         if bridge.process.poll() is None:
-            bridge.process.kill()
-        bridge.process.communicate(timeout=10)
+            bridge.process.terminate()  # ends its kernel with it
+        bridge.process.communicate(timeout=20)
+    assert all(bridge.is_clean() for bridge in started)
 
 
 def run(client: BlockingKernelClient, code: str) -> tuple[str, str]:

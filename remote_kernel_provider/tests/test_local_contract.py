@@ -10,7 +10,6 @@ import pytest
 from remote_kernel_provider.local.provider import LocalKernelProvider
 from remote_kernel_provider.testing.contract import LifecycleContract
 from remote_kernel_provider.testing.kernels import Kernels
-from remote_kernel_provider.testing.waiting import run, until
 
 
 @pytest.mark.slow

@@ -199,7 +199,10 @@ def load_settings(config: Config | None = None, environment: Mapping[str, str] |
                 continue
             except Exception as error:  # a config file is a program of the operator's: anything can happen in it
                 raise ConfigurationError(f"{folder}/{CONFIG_FILE}.{ending} cannot be read: {error}") from error
-    section = Config(merged.get("RemoteKernelSettings", {}))
+    said = merged.get("RemoteKernelSettings", {})
+    if not isinstance(said, Mapping):
+        raise ConfigurationError(f"RemoteKernelSettings in {CONFIG_FILE} must hold settings by name, not {said!r}")
+    section = Config(said)
     section.merge(_from_environment(os.environ if environment is None else environment))
     if config is not None:
         section.merge(config.get("RemoteKernelSettings", {}))

@@ -24,6 +24,13 @@ def parse_json(text: bytes) -> Any:
         raise ValueError("it is nested too deep") from None
 
 
+def make_private_folder(folder: Path) -> None:
+    """Make a folder of mode 0700 where it does not exist; folders above it are made as the umask says."""
+    # mkdir gives its mode to the last folder only.
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_private(file: Path, content: bytes, *, replace: bool = True) -> None:
     """Write a file of mode 0600 that appears complete or not at all.
 

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from remote_kernel_provider.lifecycle import (
 )
 from remote_kernel_provider.owner import Owner
 from remote_kernel_provider.parameters.launch_parameters import LaunchParameters
+from remote_kernel_provider.private_loop import end_task, settled
 
 T = TypeVar("T")
 
@@ -205,7 +206,10 @@ class _Attempt:
             connection = await self._until_ready(resource, connect)
             return Launched(resource, connection, self._lifecycle)
         except BaseException as error:
-            evidence = await asyncio.shield(asyncio.ensure_future(self._clean_up(resource, error)))
+            cleaning = asyncio.ensure_future(self._clean_up(resource, error))
+            if await settled(cleaning):
+                raise asyncio.CancelledError from None
+            evidence = cleaning.result()
             if evidence is None:
                 raise
             raise evidence from None
@@ -305,6 +309,4 @@ async def _background(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Tas
     try:
         yield task
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError, Exception):  # its outcome was taken by the body, or does not matter
-            await task
+        await end_task(task)

@@ -187,7 +187,7 @@ class KernelRequest:
     generation
         Random, new at every launch.
     substitutions
-        Values of the placeholders in `spec.argv`, but `connection_file`, which only the backend knows.
+        Values of the placeholders in `spec.argv`, but those that only the backend knows.
     environment
         What the launch adds to the spec's `env` and to what the backend gives to any process.
     memory
@@ -203,9 +203,9 @@ class KernelRequest:
     environment: Mapping[str, str]
     memory: KernelMemory | None
 
-    def command(self, connection_file: str) -> list[str]:
-        """Return the kernel's command with every known placeholder filled in."""
-        return self.spec.command({**self.substitutions, "connection_file": connection_file})
+    def command(self, **known_to_backend: str) -> list[str]:
+        """Return the kernel's command with every known placeholder filled in, such as `connection_file`."""
+        return self.spec.command({**self.substitutions, **known_to_backend})
 
 
 class LifecycleManager(ABC):

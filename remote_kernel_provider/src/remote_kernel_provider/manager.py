@@ -15,7 +15,7 @@ from remote_kernel_provider.errors import KernelGoneError
 from remote_kernel_provider.kernel_mgmt import KernelManagerABC
 from remote_kernel_provider.launch import Launched
 from remote_kernel_provider.lifecycle import KernelStatus, Phase
-from remote_kernel_provider.private_loop import PRIVATE_LOOP
+from remote_kernel_provider.private_loop import PRIVATE_LOOP, end_task
 
 _log = logging.getLogger(__name__)
 
@@ -137,9 +137,7 @@ class RemoteKernelManager(KernelManagerABC):
             await asyncio.wait({answering, ending}, timeout=deadline, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (answering, ending):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+                await end_task(task)
 
     async def shutdown(self) -> None:
         """Ask the kernel to end, give it its grace, and remove all that is left of it."""
@@ -170,6 +168,9 @@ class RemoteKernelManager(KernelManagerABC):
     async def _delete(self, grace: float) -> None:
         await self._lifecycle.delete(self.resource, grace)
         await self._leave()
+        if not self._ended.is_set():
+            self._status = KernelStatus(Phase.GONE, reason="Deleted", message="it was deleted")
+            self._ended.set()
 
     async def leave(self) -> None:
         """Stop following the kernel; it goes on."""
@@ -177,10 +178,7 @@ class RemoteKernelManager(KernelManagerABC):
 
     async def _leave(self) -> None:
         if self._following is not None and self._following is not asyncio.current_task():
-            if not self._ended.is_set():
-                self._following.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._following
+            await end_task(self._following)
 
     async def logs(self, tail: int = 100) -> str:
         """Return the kernel's last lines of output; they may hold secrets of its user."""

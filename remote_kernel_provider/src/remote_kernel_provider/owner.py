@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from remote_kernel_provider.files import write_private
+from remote_kernel_provider.files import make_private_folder, write_private
 
 DETACHED = "detached"
 """Instance of kernels that belong to no host process: started to be kept, ended only on request."""
@@ -88,7 +88,8 @@ class HostIdentity:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._locks = folder / "hosts"
-        self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(folder)
+        make_private_folder(self._locks)
         self.host_id, self._secret = self._load()
         self._held: dict[str, int] = {}
         os.register_at_fork(after_in_child=self._forget)
@@ -108,7 +109,7 @@ class HostIdentity:
 
     def is_sealed(self, message: bytes, seal: str) -> bool:
         """Whether `seal` is the MAC that `seal(message)` would return."""
-        return hmac.compare_digest(self.seal(message), seal)
+        return hmac.compare_digest(self.seal(message).encode(), seal.encode())
 
     def hold(self, instance: str) -> str:
         """Hold the lock of an instance until this process ends.
@@ -121,9 +122,7 @@ class HostIdentity:
         if instance in self._held:
             return instance
         descriptor = os.open(self._lock(instance), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(descriptor):
             os.close(descriptor)
             return self.hold(client_instance())
         os.ftruncate(descriptor, 0)
@@ -150,7 +149,7 @@ class HostIdentity:
         except FileNotFoundError:
             return 0.0
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             noted = os.read(descriptor, 64)
             if not noted:
                 noted = str(time.time()).encode()
@@ -173,6 +172,16 @@ class HostIdentity:
         for descriptor in self._held.values():
             os.close(descriptor)
         self._held = {}
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock a file for this process alone; False when another process holds it."""
+    for _ in range(50):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.002)  # whoever looks whether a host is dead has its lock for a moment
+    return False
 
 
 def _identity(file: Path) -> tuple[str, bytes]:

@@ -147,9 +147,9 @@ class PrivateLoop:
             return await asyncio.shield(waiter)
         except asyncio.CancelledError:
             future.cancel()
-            await asyncio.wait([waiter])
+            await settled(waiter)
             if undo is not None and not waiter.cancelled() and waiter.exception() is None:
-                await self.call(undo(waiter.result()))
+                await settled(asyncio.wrap_future(self.submit(undo(waiter.result()))))
             raise
 
     def is_current(self) -> bool:
@@ -158,6 +158,25 @@ class PrivateLoop:
             return asyncio.get_running_loop() is self._loop and self._pid == os.getpid()
         except RuntimeError:
             return False
+
+
+async def settled(future: asyncio.Future[Any]) -> bool:
+    """Wait until a future is done, however often the caller is cancelled meanwhile; whether it was."""
+    cancelled = False
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled
+
+
+async def end_task(task: asyncio.Future[Any]) -> None:
+    """Cancel a task whose outcome does not matter, and wait for its end; a cancellation of the caller comes through."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()  # looked at, so that nobody complains about it
 
 
 PRIVATE_LOOP = PrivateLoop()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
@@ -205,7 +206,7 @@ class RemoteKernelProvider(KernelProviderBase):
         RemoteKernelError
             See the launch and `resolve_parameters`.
         """
-        plan = self.plan(spec, request, replaces=replaces, detached=detached)
+        plan = partial(self.plan, spec, request, replaces=replaces, detached=detached)
         return await PRIVATE_LOOP.call(self._start(plan, progress, log), undo=RemoteKernelManager.kill)
 
     def plan(
@@ -228,10 +229,12 @@ class RemoteKernelProvider(KernelProviderBase):
 
     async def _start(
         self,
-        plan: LaunchPlan,
+        make_plan: Callable[[], LaunchPlan],
         progress: ProgressCallback | None,
         log: logging.Logger | logging.LoggerAdapter[Any] | None,
     ) -> RemoteKernelManager:
+        # In a thread, as the first schema that is checked imports its validator, which can take seconds.
+        plan = await asyncio.to_thread(make_plan)
         host = self.host
         if host.settings.sweep and not host.has_launched:
             sweeping = asyncio.get_running_loop().create_task(sweep_dead(host))

@@ -118,7 +118,8 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
             failure = LaunchHTTPError(error)
             if failure.log_tail:
                 self.log.error("%s Its last output:\n%s", failure, failure.log_tail)
-            raise failure from error
+            # Clients log the whole chain, twice: where in our code it was refused is no news.
+            raise failure from error.with_traceback(None)
         self._waited_for = False
         self._working_dir = request.working_dir
         self._mirrored = spec.lifecycle_manager == LOCAL
@@ -146,7 +147,7 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
             identity=claimed_identity(values),
             values=values,
             environment=environment,
-            working_dir=kwargs.get("cwd"),
+            working_dir=_text(kwargs.get("cwd")),
             profile=profile,
             encryption=_encryption(self.parent),
         )
@@ -182,6 +183,11 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
             return None
         resolved = (Path(self._working_dir or "") / Path(path).expanduser()).resolve()
         return resolved.as_posix() if resolved.exists() else None
+
+
+def _text(path: str | os.PathLike[str] | None) -> str | None:
+    """Return a path as a text; `jupyter execute` gives a `Path`."""
+    return None if path is None else os.fspath(path)
 
 
 def _for_jupyter_client(connection: ConnectionInfo) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def _json_list(value: Any) -> list[Any]:
 def _choice(*words: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in words:
-            raise ValueError(f"one of {', '.join(words)}")
+            raise ValueError(f"{', '.join(words[:-1])} or {words[-1]}")
         return str(value)
 
     return read

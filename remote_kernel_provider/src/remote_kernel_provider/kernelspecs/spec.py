@@ -72,7 +72,8 @@ class KernelSpec:
 
     def command(self, substitutions: Mapping[str, str]) -> list[str]:
         """Return `argv` with the placeholders filled in; one that is not known stays as it is."""
-        known = {"resource_dir": str(self.resource_dir), **substitutions}
+        # The folder's name cannot be taken by a parameter of a client's.
+        known = {**substitutions, "resource_dir": str(self.resource_dir)}
 
         def value(match: re.Match[str]) -> str:
             return known.get(match[1], match[0])

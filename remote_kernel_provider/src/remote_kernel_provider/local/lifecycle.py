@@ -32,10 +32,19 @@ from remote_kernel_provider.lifecycle import (
     Phase,
 )
 from remote_kernel_provider.local.ports import LOOPBACK, PortPool
-from remote_kernel_provider.local.process import WatchedProcess, explain_exit, machine, spawn, start_time, writers
+from remote_kernel_provider.local.process import (
+    WatchedProcess,
+    explain_exit,
+    machine,
+    signal_group,
+    spawn,
+    start_time,
+    writers,
+)
 from remote_kernel_provider.local.records import KernelFolder, LocalRecord, folders
 from remote_kernel_provider.owner import HostIdentity, OwnerSelector
 from remote_kernel_provider.parameters.environment import inherited_environment, with_references
+from remote_kernel_provider.private_loop import settled
 
 UNKNOWN_PID = 0
 
@@ -75,15 +84,17 @@ class LocalLifecycleManager(LifecycleManager):
 
     async def create(self, request: KernelRequest) -> KernelResource:
         """Start the kernel's process; see `LifecycleManager.create`."""
-        folder = KernelFolder(self._root / f"{_safe(request.parameters.kernel_id)}-{request.generation}")
+        folder = KernelFolder(self._root / _safe(f"{request.parameters.kernel_id[:80]}-{request.generation}"))
         ports = () if request.memory is None else request.memory.connection.ports
         try:
             _check_user(request)
             folder.make()
             resource = await self._start(request, folder)
-        except BaseException:  # a cancellation included: whoever cancels knows of no kernel yet
+        except BaseException as error:  # a cancellation included: whoever cancels knows of no kernel yet
             folder.remove()
             self._pool.give_back(ports)
+            if isinstance(error, OSError):
+                raise _unwritable(request, folder, error) from None
             raise
         self._ports[resource.id] = ports
         return resource
@@ -91,7 +102,7 @@ class LocalLifecycleManager(LifecycleManager):
     async def _start(self, request: KernelRequest, folder: KernelFolder) -> KernelResource:
         if request.memory is not None:
             write_private(folder.connection_file, json.dumps(request.memory.connection.to_json()).encode())
-        command = _with_our_python(request.command(str(folder.connection_file)))
+        command = _with_our_python(request.command(connection_file=str(folder.connection_file), prefix=sys.prefix))
         inherited = inherited_environment(os.environ)
         environment = {**inherited, **with_references(request.spec.env, inherited), **request.environment}
         resource = KernelResource(
@@ -108,10 +119,11 @@ class LocalLifecycleManager(LifecycleManager):
         if request.memory is not None:
             self._remember(resource, folder, request.memory)
         child = await _spawned(command, environment, request, folder)
-        process = self._processes[resource.id] = WatchedProcess(child.pid, start_time(child.pid), child)
         try:
+            process = self._processes[resource.id] = WatchedProcess(child.pid, start_time(child.pid), child)
             folder.write_record(LocalRecord(resource, child.pid, process.started, machine()))
         except OSError:
+            _kill(child)
             await self.delete(resource, 0)
             raise
         return resource
@@ -161,6 +173,8 @@ class LocalLifecycleManager(LifecycleManager):
             process.signal_group(signal.SIGKILL)
             await process.ended.wait()
             process.stop_watching()
+        elif (record := self._record(self._folder(resource))) is not None and dict(record.machine) == machine():
+            signal_group(record.pid, record.started, signal.SIGKILL)  # what it left running when it ended unseen
         self._folder(resource).remove()
         self._processes.pop(resource.id, None)
         self._pool.give_back(self._ports.pop(resource.id, ()))
@@ -248,13 +262,31 @@ async def _spawned(
     try:
         return await asyncio.shield(spawning)
     except asyncio.CancelledError:
-        with suppress(OSError):
-            child = await spawning
-            child.kill()
-            child.wait()
+        await settled(spawning)
+        if spawning.exception() is None:
+            _kill(spawning.result())
         raise
     except OSError as error:
         raise _refused_by_system(request, command, error) from None
+    except ValueError as error:  # a NUL, or a character that the system's encoding does not have
+        name = request.parameters.kernel_name
+        message = f"kernel '{name}': no process can have this command or environment: {error}; mend its parameters"
+        raise LaunchError(message, status=KernelStatus(Phase.FAILED, reason="CommandFailed", message=message)) from None
+
+
+def _kill(child: Child) -> None:
+    """End a process, and what it may have started, before anybody watches it."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _unwritable(request: KernelRequest, folder: KernelFolder, error: OSError) -> LaunchError:
+    message = (
+        f"kernel '{request.parameters.kernel_name}': its folder {folder.path} cannot be written: {error.strerror}; "
+        "make room there, or set JUPYTER_RUNTIME_DIR to another"
+    )
+    return LaunchError(message, status=KernelStatus(Phase.FAILED, reason="FolderNotWritable", message=message))
 
 
 def _refused_by_system(request: KernelRequest, command: list[str], error: OSError) -> LaunchError:

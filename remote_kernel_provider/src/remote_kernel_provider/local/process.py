@@ -169,10 +169,15 @@ class WatchedProcess:
 
     def signal_group(self, signum: int) -> None:
         """Send a signal to the process and all of its group that is left, also when it has ended itself."""
-        # A process id is not given again while a group of that number has members.
-        if start_time(self.pid) in (None, self.started):
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signum)
+        signal_group(self.pid, self.started, signum)
+
+
+def signal_group(pid: int, started: str | None, signum: int) -> None:
+    """Send a signal to all that is left of the group that a process leads or led."""
+    # A process id is not given again while a group of that number has members.
+    if pid > 0 and start_time(pid) in (None, started):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signum)
 
 
 def explain_exit(code: int | None, out_of_memory: bool) -> KernelStatus:

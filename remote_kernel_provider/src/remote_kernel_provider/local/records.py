@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from remote_kernel_provider.files import write_private
+from remote_kernel_provider.files import make_private_folder, parse_json, write_private
 from remote_kernel_provider.lifecycle import KernelResource, KernelStatus, Phase
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,8 @@ class KernelFolder:
 
     def make(self) -> None:
         """Make the folder."""
-        self.path.mkdir(mode=0o700, parents=True)
+        make_private_folder(self.path.parent)
+        self.path.mkdir(mode=0o700)
 
     def remove(self) -> None:
         """Remove it and all that is in it; idempotent."""
@@ -67,7 +68,7 @@ class KernelFolder:
     def record(self) -> LocalRecord | None:
         """Read it, or return None when the folder holds none that can be read."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            document = json.loads(self._record.read_bytes())
+            document = parse_json(self._record.read_bytes())
             return LocalRecord(**{**document, "resource": KernelResource.from_json(document["resource"])})
         return None
 

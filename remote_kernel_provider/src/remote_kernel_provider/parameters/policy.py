@@ -59,7 +59,7 @@ def check_policy(config: Mapping[str, Any], spec: KernelSpec, settings: RemoteKe
             raise RefusedError(f"{name} {config[name]} is refused: it is one of {setting}; choose another {name}")
     for name, maximum in settings.maxima.items():
         key = _key(name, "maxima")
-        if key.name in config and _number(key, config[key.name]) > _maximum(key, maximum):
+        if key.name in config and _maximum(key, maximum) < _number(key, config[key.name]):
             raise RefusedError(
                 f"{name} {config[key.name]} is refused: the operator's maximum is {maximum}; ask for less"
             )

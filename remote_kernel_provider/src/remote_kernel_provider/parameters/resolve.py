@@ -8,14 +8,16 @@ from typing import Any
 
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.errors import ConfigurationError, ParameterError, RefusedError
-from remote_kernel_provider.kernelspecs.config_keys import BY_NAME, BY_PARAMETER, ConfigKey, nearest
+from remote_kernel_provider.kernelspecs.config_keys import BY_NAME, BY_PARAMETER, ConfigKey
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
 from remote_kernel_provider.parameters.launch_parameters import ClientRequest, LaunchParameters
 from remote_kernel_provider.parameters.policy import authorize, check_policy
-from remote_kernel_provider.parameters.schema import check_values, schema_defaults
+from remote_kernel_provider.parameters.schema import check_values, properties_of, schema_defaults
 
 IDENTITY_PARAMETERS = frozenset({"id", "username", "language", "name"})
 """Parameters that say who and which; read by the faces, never merged."""
+
+_OWN_NAMES = {name.upper(): name for name in (*BY_PARAMETER, *IDENTITY_PARAMETERS)}
 
 OPERATORS_KEYS = frozenset({"authorized_users", "unauthorized_users", "prohibited_uids", "prohibited_gids"})
 """Keys of a spec that are its operator's policy: nothing below the spec sets them."""
@@ -39,7 +41,7 @@ def resolve_parameters(
     """
     kernel_name = f"{provider_id}/{spec.name}"
     authorize(request.identity, spec, settings)
-    asked = {name: value for name, value in request.values.items() if name not in IDENTITY_PARAMETERS}
+    asked = _asked(spec, request)
     _check_permission(spec, asked, settings)
     profile = _profile(kernel_name, request.profile, settings)
     values = {**schema_defaults(spec.parameter_schema), **profile, **asked}
@@ -78,10 +80,26 @@ def resolve_parameters(
     )
 
 
+def _asked(spec: KernelSpec, request: ClientRequest) -> dict[str, Any]:
+    """Return what the client asks for, by the table's own names.
+
+    All names end as `KERNEL_` and upper case, which launchers and templates read: `UID` must not slip past `uid`.
+    """
+    names = {name.upper(): name for name in properties_of(spec.parameter_schema)} | _OWN_NAMES
+    asked = {names.get(name.upper(), name): value for name, value in request.values.items()}
+    for name, value in asked.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            raise ParameterError(
+                f"parameter '{name}' of kernel '{spec.name}' is a {type(value).__name__}; expected what JSON can hold"
+            ) from None
+    return {name: value for name, value in asked.items() if name not in IDENTITY_PARAMETERS}
+
+
 def _check_permission(spec: KernelSpec, asked: Mapping[str, Any], settings: RemoteKernelSettings) -> None:
     schema = spec.parameter_schema
-    named = set(schema.get("properties", {})) if schema else set()
-    permitted = {*named, *settings.client_parameters}
+    permitted = {*properties_of(schema), *settings.client_parameters}
     for name in asked:
         key = BY_PARAMETER.get(name)
         if key is None or name in permitted or (schema is None and key.free):
@@ -124,15 +142,17 @@ def _is_ours(lifecycle_manager: str) -> bool:
 
 
 def _encryption(face: str, spec: KernelSpec, settings: RemoteKernelSettings) -> str:
-    """Merge the policies: the operator's `required` and `disabled` stand; else the spec's, else the face's own word."""
-    if settings.transport_encryption != "auto":
-        return str(settings.transport_encryption)
-    chosen = spec.config.get("transport_encryption") or face or "auto"
-    if chosen not in ("auto", "required", "disabled"):
-        raise ParameterError(
-            f"transport_encryption is {chosen!r}; expected auto, required or disabled{nearest(str(chosen), ['auto'])}"
-        )
-    return str(chosen)
+    """Merge the policies: what the operator requires or disables stands, then the spec; 'auto' asks the face.
+
+    A face whose clients know no CURVE says `disabled`, unless its client asks.
+    """
+    for policy in (settings.transport_encryption, spec.config.get("transport_encryption", "auto")):
+        if policy != "auto":
+            return str(policy)
+    try:
+        return str(BY_NAME["transport_encryption"].read(face or "auto"))
+    except ValueError as error:
+        raise ParameterError(f"transport_encryption is {face!r}; expected {error}") from None
 
 
 def _variables(config: Mapping[str, Any]) -> dict[str, str]:

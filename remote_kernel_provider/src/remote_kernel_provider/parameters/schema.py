@@ -14,7 +14,7 @@ def schema_defaults(schema: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the defaults that a schema's properties declare."""
     return {
         name: rule["default"]
-        for name, rule in _properties(schema).items()
+        for name, rule in properties_of(schema).items()
         if isinstance(rule, Mapping) and "default" in rule
     }
 
@@ -55,10 +55,18 @@ def check_values(spec: KernelSpec, values: Mapping[str, Any]) -> dict[str, Any]:
     if schema is None:
         return dict(values)
     from jsonschema import Draft202012Validator
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     check_schema(spec)
-    typed = {name: _typed(value, _properties(schema).get(name)) for name, value in values.items()}
-    errors = sorted(Draft202012Validator(schema).iter_errors(typed), key=lambda error: list(map(str, error.path)))
+    typed = {name: _typed(value, properties_of(schema).get(name)) for name, value in values.items()}
+    # An empty registry, as the default one would fetch what a `$ref` names.
+    validator = Draft202012Validator(schema, registry=Registry())
+    try:
+        errors = sorted(validator.iter_errors(typed), key=lambda error: list(map(str, error.path)))
+    except Unresolvable as error:
+        message = f"its launch_parameter_schema refers to '{error.ref}', which is not in it"
+        raise SpecError(f"{spec.file}: {message}") from None
     if errors:
         where = ".".join(str(part) for part in errors[0].path)
         subject = f"parameter '{where}'" if where else "its parameters"
@@ -66,7 +74,8 @@ def check_values(spec: KernelSpec, values: Mapping[str, Any]) -> dict[str, Any]:
     return typed
 
 
-def _properties(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def properties_of(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the rules of the parameters that a schema names."""
     properties = schema.get("properties", {}) if schema else {}
     return properties if isinstance(properties, Mapping) else {}
 

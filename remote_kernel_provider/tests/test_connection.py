@@ -1,0 +1,109 @@
+"""Connection info, the assigned handshake, and the requests to a kernel."""
+
+import json
+
+import pytest
+
+from remote_kernel_provider.connection.assigned import assign_connection, check_encryption, with_curve_keys
+from remote_kernel_provider.connection.info import ConnectionInfo, Route
+from remote_kernel_provider.errors import LaunchError
+from remote_kernel_provider.lifecycle import KernelMemory, KernelResource
+from remote_kernel_provider.owner import Owner
+
+PORTS = (5001, 5002, 5003, 5004, 5005)
+CURVE = {"metadata": {"supported_encryption": ["curve"]}}
+
+
+@pytest.fixture
+def info():
+    return with_curve_keys(ConnectionInfo("127.0.0.1", PORTS, "the key", "python"))
+
+
+def test_a_connection_file_and_back(info):
+    document = json.loads(json.dumps(info.to_json()))
+    assert ConnectionInfo.from_json(document) == info
+    # jupyter_client has the keys as bytes.
+    as_bytes = {name: value.encode() if "key" in name else value for name, value in document.items()}
+    assert ConnectionInfo.from_json(as_bytes) == info
+
+
+def test_no_key_in_a_repr(info):
+    assert not any(key in repr(info) for key in (info.key, info.curve_publickey, info.curve_secretkey))
+    assert info.curve_secretkey not in repr(KernelMemory(info, {}))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"shell_port": 0}, "no valid 'shell_port'"), ({"hb_port": "5005"}, "no valid 'hb_port'"),
+        ({"iopub_port": True}, "no valid 'iopub_port'"), ({"stdin_port": 65536}, "no valid 'stdin_port'"),
+        ({"control_port": None}, "no valid 'control_port'"), ({"key": None}, "no text 'key'"),
+        ({"key": 5}, "no text 'key'"),
+        ({"curve_publickey": "short"}, "malformed CURVE keys"), ({"curve_secretkey": 5}, "malformed CURVE keys"),
+    ],
+)  # fmt: skip
+def test_what_is_no_connection_info(info, change, said):
+    with pytest.raises(ValueError, match=said):
+        ConnectionInfo.from_json({**info.to_json(), **change})
+
+
+def test_half_a_pair_of_curve_keys_is_none(info):
+    assert not ConnectionInfo.from_json({**info.to_json(), "curve_secretkey": ""}).encrypted
+
+
+def test_over_a_route(info):
+    over = info.over(Route("10.0.0.9", (1, 2, 3, 4, 5)))
+    assert (over.ip, over.ports, over.key) == ("10.0.0.9", (1, 2, 3, 4, 5), info.key)
+
+
+class TestAssigned:
+    @pytest.mark.parametrize(
+        ("fields", "encryption", "encrypted"),
+        [(CURVE, "auto", True), (CURVE, "required", True), (CURVE, "disabled", False), ({}, "auto", False),
+         ({}, "disabled", False)],
+    )  # fmt: skip
+    def test_encryption(self, make_spec, fields, encryption, encrypted):
+        assigned = assign_connection(make_spec(**fields), "0.0.0.0", PORTS, encryption)
+        assert assigned.encrypted == encrypted
+        assert (assigned.ip, assigned.ports) == ("0.0.0.0", PORTS)
+        assert ("curve_secretkey" in assigned.to_json()) == encrypted
+
+    def test_required_and_impossible(self, make_spec):
+        with pytest.raises(
+            LaunchError, match=r"kernel 'python': transport encryption is required, and the spec does not"
+        ):
+            assign_connection(make_spec(), "0.0.0.0", PORTS, "required")
+        check_encryption(make_spec(**CURVE), "required")
+
+    def test_keys_are_fresh_and_long(self, make_spec):
+        one, two = (assign_connection(make_spec(**CURVE), "0.0.0.0", PORTS, "auto") for _ in range(2))
+        assert one.key != two.key
+        assert len(one.key) >= 32
+        assert one.curve_secretkey != two.curve_secretkey
+
+    @pytest.mark.parametrize("encryption", ["auto", "disabled"])
+    def test_a_successor_takes_over_the_keys_of_its_clients(self, make_spec, info, encryption):
+        successor = assign_connection(make_spec(**CURVE), "0.0.0.0", PORTS, encryption, info)
+        assert successor.key == info.key
+        assert successor.curve_secretkey == (info.curve_secretkey if encryption == "auto" else None)
+
+
+class TestHandles:
+    RESOURCE = KernelResource("local", "1", "k", "local/python", "g", Owner("ann", "h", "server-1"), 1.5, {"a": [1]})
+
+    def test_a_resource_and_back(self):
+        assert KernelResource.from_json(json.loads(json.dumps(self.RESOURCE.to_json()))) == self.RESOURCE
+
+    @pytest.mark.parametrize("document", [{}, [], None, {"owner": 5}, {"owner": {}}, {"unknown": 1, "owner": {}}])
+    def test_what_is_no_resource(self, document):
+        with pytest.raises(ValueError, match="not a kernel resource"):
+            KernelResource.from_json(document)
+
+    def test_a_memory_and_back(self, info):
+        memory = KernelMemory(info, {"provider": "local", "request": {"values": {"a": 1}}})
+        assert KernelMemory.from_bytes(memory.to_bytes()) == memory
+
+    @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"5", b'{"connection": {}, "arguments": {}}', b"\xff"])
+    def test_what_is_no_memory(self, text):
+        with pytest.raises(ValueError, match="not a kernel's memory"):
+            KernelMemory.from_bytes(text)
