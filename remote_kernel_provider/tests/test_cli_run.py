@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -254,3 +255,13 @@ def test_progress_on_a_terminal():
     os.close(ours)
     assert "\r\x1b[Klocal/python3: " in shown
     assert shown.endswith("\r\x1b[K")
+
+
+@pytest.mark.slow
+def test_verbose_says_how_long_the_launch_took_and_where_the_notebook_is(command, tmp_path):
+    output = tmp_path / "done.ipynb"
+    result = command("run", "-v", "-c", "print(1)", "--output", str(output))
+    assert (result.returncode, result.stdout) == (0, "1\n")
+    first, last = result.stderr.strip().splitlines()
+    assert re.fullmatch(r"Kernel local/python3 is ready after \d+\.\d\d s\.", first)
+    assert last == f"The executed notebook is {output}."

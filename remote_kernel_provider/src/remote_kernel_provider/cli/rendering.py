@@ -73,12 +73,18 @@ class ProgressLine:
     ----------
     kernel_name
         What is launched.
+
+    Attributes
+    ----------
+    seconds
+        How long the launch took, once it is over.
     """
 
     def __init__(self, kernel_name: str) -> None:
         self._kernel_name = kernel_name
         self._said = "preparing"
         self._began = time.monotonic()
+        self.seconds = 0.0
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._ticking: threading.Thread | None = None
@@ -107,7 +113,10 @@ class ProgressLine:
     def end(self) -> None:
         """Remove the line; idempotent."""
         with self._lock:
-            if self._ticking is not None and not self._ended.is_set():
+            if self._ended.is_set():
+                return
+            self.seconds = time.monotonic() - self._began
+            if self._ticking is not None:
                 self._write("")
             self._ended.set()
 

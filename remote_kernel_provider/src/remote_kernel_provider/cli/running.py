@@ -39,6 +39,7 @@ from remote_kernel_provider.cli.sources import Source, read_source, write_notebo
     help="Where to write the executed notebook; it is written also when a cell raised.",
 )
 @click.option("--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="Time that each cell may take.")
+@click.option("-v", "--verbose", is_flag=True, help="Say when the kernel is ready, and where the notebook is written.")
 @click.option("--allow-errors", is_flag=True, help="Go on with the next cell after one that raised; exit status 0.")
 @launch_options
 def run_command(
@@ -47,6 +48,7 @@ def run_command(
     kernel: str | None,
     output: Path | None,
     timeout: int | None,
+    verbose: bool,
     allow_errors: bool,
     cwd: str | None,
     params: Mapping[str, str],
@@ -70,16 +72,27 @@ def run_command(
     folder = cwd or read.folder or os.getcwd()  # noqa: PTH109  # as text, the way kernels get it
     execution = Execution(read.notebook, name, folder, environment, timeout, allow_errors)
     with ProgressLine(name) as line:
+
+        def ready() -> None:
+            line.end()
+            _say(verbose, f"Kernel {name} is ready after {line.seconds:.2f} s.")
+
         try:
-            outcome = execute(execution, line.update, line.end)
+            outcome = execute(execution, line.update, ready)
         finally:
             # Nothing ran without a kernel: what an earlier run wrote there stays.
             if output is not None and line.has_ended:
                 write_notebook(read.notebook, output)
+                _say(verbose, f"The executed notebook is {output.resolve()}.")
     if outcome.sentence and (read.is_notebook or not outcome.was_shown):
         click.echo(f"Error: {read.label}: {outcome.sentence}", err=True)
     _leave_standard_output_quietly()
     click.get_current_context().exit(outcome.status)
+
+
+def _say(verbose: bool, sentence: str) -> None:
+    if verbose:
+        click.echo(sentence, err=True)
 
 
 def _check_usage(source: str | None, code: str | None, output: Path | None) -> None:
