@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from remote_kernel_provider.connection.assigned import assign_connection, check_encryption
@@ -204,6 +204,7 @@ class _Attempt:
         resource = await self._lifecycle.create(request)
         try:
             connection = await self._until_ready(resource, connect)
+            self._report(replace(self._last, message="it answers"))
             return Launched(resource, connection, self._lifecycle)
         except BaseException as error:
             cleaning = asyncio.ensure_future(self._clean_up(resource, error))
@@ -254,12 +255,15 @@ class _Attempt:
             if status.phase.waiting != self._last.phase.waiting:
                 self._since = time.monotonic()
             self._last = status
-            parameters = self._plan.parameters
-            elapsed = time.monotonic() - self._began
-            self._progress(LaunchProgress(parameters.kernel_id, parameters.kernel_name, status, elapsed))
+            self._report(status)
             if status.phase is Phase.RUNNING:
                 self._running.set()
             changed.set()
+
+    def _report(self, status: KernelStatus) -> None:
+        parameters = self._plan.parameters
+        elapsed = time.monotonic() - self._began
+        self._progress(LaunchProgress(parameters.kernel_id, parameters.kernel_name, status, elapsed))
 
     async def _answer(self, resource: KernelResource, connect: Connect) -> ConnectionInfo:
         connection = await connect(resource)

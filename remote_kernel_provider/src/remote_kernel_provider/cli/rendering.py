@@ -77,7 +77,7 @@ class ProgressLine:
     Attributes
     ----------
     seconds
-        How long the launch took, once it is over.
+        How long the launch has taken so far.
     """
 
     def __init__(self, kernel_name: str) -> None:
@@ -103,6 +103,7 @@ class ProgressLine:
     def update(self, progress: LaunchProgress) -> None:
         """Take a step of the launch; called on any thread."""
         message = f": {progress.status.message}" if progress.status.message else ""
+        self.seconds = progress.elapsed
         self._said = f"{progress.status.phase.value}{message}"
 
     @property
@@ -115,7 +116,6 @@ class ProgressLine:
         with self._lock:
             if self._ended.is_set():
                 return
-            self.seconds = time.monotonic() - self._began
             if self._ticking is not None:
                 self._write("")
             self._ended.set()
