@@ -132,7 +132,7 @@ class TestCommands:
 
     def test_a_runtime_folder_that_cannot_be_written(self, kernels, tmp_path):
         (tmp_path / "runtime").touch()
-        with pytest.raises(LaunchError, match=r"kernel 'local/tiny'.*cannot be written.*Not a directory"):
+        with pytest.raises(LaunchError, match=r"kernel 'local/tiny'.*cannot be written: .*; make room there"):
             kernels.start("tiny")
 
     def test_another_user(self, kernels, folders):

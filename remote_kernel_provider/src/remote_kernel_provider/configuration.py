@@ -32,8 +32,6 @@ ENVIRONMENT_ALIASES: Mapping[str, tuple[str, ...]] = {
     "response_ip": ("GP_RESPONSE_IP", "EG_RESPONSE_IP"),
     "response_port": ("GP_RESPONSE_PORT", "EG_RESPONSE_PORT"),
     "response_port_retries": ("GP_RESPONSE_PORT_RETRIES", "EG_RESPONSE_PORT_RETRIES"),
-    "image_name": ("K8SKP_IMAGE_NAME", "GP_IMAGE_NAME"),
-    "executor_image_name": ("K8SKP_EXECUTOR_IMAGE_NAME", "GP_EXECUTOR_IMAGE_NAME"),
 }
 """The gateway family's environment names that mean the same as a setting of ours; `RKP_<NAME>` beats them."""
 

@@ -6,7 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -37,32 +37,59 @@ from remote_kernel_provider.private_loop import PRIVATE_LOOP
 from remote_kernel_provider.provider import claimed_identity, load_provider
 
 
+@dataclass(frozen=True)
+class Started:
+    """A kernel that goes on by itself.
+
+    Parameters
+    ----------
+    resource
+        Its handle.
+    connection_file
+        For clients of this machine.
+    encrypted
+        Whether only clients that know CURVE can use it.
+    """
+
+    resource: KernelResource
+    connection_file: Path
+    encrypted: bool
+
+
 @click.command(
     "start",
     epilog=example(
         "jupyter remote-kernel start local/python3 --param launch_timeout=60",
-        'jupyter console --existing "$(jupyter remote-kernel start local/python3 --json | jq -r .connection_file)"',
+        "jupyter remote-kernel start local/python3 --transport-encryption disabled",
     ),
 )
 @click.argument("kernel", shell_complete=complete_kernel_names)
+@click.option(
+    "--transport-encryption",
+    "encryption",
+    type=click.Choice(["auto", "required", "disabled"]),
+    default="auto",
+    show_default=True,
+    help="jupyter console and jupyter run --existing know no CURVE keys: for them it must be disabled.",
+)
 @launch_options
 @json_option
 def start_command(
-    kernel: str, cwd: str | None, params: Mapping[str, str], env: Mapping[str, str], as_json: bool
+    kernel: str, encryption: str, cwd: str | None, params: Mapping[str, str], env: Mapping[str, str], as_json: bool
 ) -> None:
     """Start a kernel that goes on until it is stopped.
 
-    Prints the kernel's id, and a connection file that any Jupyter client of this machine can use.
+    Prints the kernel's id, and a connection file for Jupyter clients of this machine.
     """
     name = kernel if "/" in kernel else named(kernel, launchable()).name
-    request = _request(passed_environment(params, env), cwd)
+    request = _request(passed_environment(params, env), cwd, encryption)
     _check_free(request.kernel_id)
     with ProgressLine(name) as line:
         started = PRIVATE_LOOP.run(_start(name, request, line.update))
-    _tell(*started, as_json)
+    _tell(started, as_json)
 
 
-def _request(passed: PassedEnvironment, cwd: str | None) -> ClientRequest:
+def _request(passed: PassedEnvironment, cwd: str | None, encryption: str) -> ClientRequest:
     values, environment = split_parameters(passed)
     return ClientRequest(
         kernel_id=str(values.get("id") or uuid.uuid4()),
@@ -70,6 +97,7 @@ def _request(passed: PassedEnvironment, cwd: str | None) -> ClientRequest:
         values=values,
         environment=environment,
         working_dir=cwd or os.getcwd(),  # noqa: PTH109  # as text, the way kernels get it
+        encryption=encryption,
     )
 
 
@@ -78,7 +106,7 @@ def _check_free(kernel_id: str) -> None:
         raise UsageError(f"there is a kernel with the id '{kernel_id}' already; choose another id, or stop that one")
 
 
-async def _start(name: str, request: ClientRequest, progress: ProgressCallback) -> tuple[KernelResource, Path]:
+async def _start(name: str, request: ClientRequest, progress: ProgressCallback) -> Started:
     provider_id, _, spec_name = name.partition("/")
     provider = load_provider(provider_id, current_host())
     spec, profile = provider.find(spec_name)
@@ -86,7 +114,7 @@ async def _start(name: str, request: ClientRequest, progress: ProgressCallback) 
     return await _let_go(manager)
 
 
-async def _let_go(manager: RemoteKernelManager) -> tuple[KernelResource, Path]:
+async def _let_go(manager: RemoteKernelManager) -> Started:
     """Write the connection file for whoever will use the kernel, and follow the kernel no more."""
     file = connection_file(manager.resource.kernel_id)
     try:
@@ -96,17 +124,27 @@ async def _let_go(manager: RemoteKernelManager) -> tuple[KernelResource, Path]:
         await manager.kill()  # nobody could use it
         raise
     await manager.leave()
-    return manager.resource, file
+    return Started(manager.resource, file, manager.connection.encrypted)
 
 
-def _tell(resource: KernelResource, file: Path, as_json: bool) -> None:
+def _tell(started: Started, as_json: bool) -> None:
+    resource, file = started.resource, started.connection_file
     if as_json:
-        document = {"id": resource.kernel_id, "name": resource.kernel_name, "connection_file": str(file)}
-        echo_json(document)
+        echo_json(
+            {
+                "id": resource.kernel_id,
+                "name": resource.kernel_name,
+                "connection_file": str(file),
+                "encrypted": started.encrypted,
+            }
+        )
         return
     click.echo(f"kernel           {resource.kernel_id}")
     click.echo(f"connection file  {file}")
-    click.echo(f"connect by       jupyter console --existing {file}")
+    if started.encrypted:
+        click.echo("encrypted        yes; for jupyter console start it with --transport-encryption disabled")
+    else:
+        click.echo(f"connect by       jupyter console --existing {file}")
 
 
 @click.command("restart", epilog=example("jupyter remote-kernel restart 3f2a"))
@@ -121,7 +159,7 @@ def restart_command(kernel_id: str, as_json: bool) -> None:
     _check_restartable(kernel)
     with ProgressLine(kernel.resource.kernel_name) as line:
         restarted = PRIVATE_LOOP.run(_restart(kernel.resource, line.update))
-    _tell(*restarted, as_json)
+    _tell(restarted, as_json)
 
 
 def _check_restartable(kernel: FoundKernel) -> None:
@@ -132,7 +170,7 @@ def _check_restartable(kernel: FoundKernel) -> None:
         )
 
 
-async def _restart(resource: KernelResource, progress: ProgressCallback) -> tuple[KernelResource, Path]:
+async def _restart(resource: KernelResource, progress: ProgressCallback) -> Started:
     # Owned by this command it would end with it.
     detached = replace(resource, owner=replace(resource.owner, instance=DETACHED))
     try:

@@ -170,8 +170,8 @@ class ResponseServer:
                 last = self._first_port + self._retries
                 ports = f"port {last}" if not self._retries else f"any port of {self._first_port}..{last}"
                 raise ConfigurationError(
-                    f"cannot listen for launchers on {ip}, {ports}: {error and error.strerror}; set response_ip, "
-                    "response_bind_ip or response_port to what this host has"
+                    f"cannot listen for launchers on {ip}, {ports}: {error and (error.strerror or error)}; set "
+                    "response_ip, response_bind_ip or response_port to what this host has"
                 )
         port = self._servers[ip].sockets[0].getsockname()[1]
         return int(port)

@@ -115,7 +115,7 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
                 spec, request, replaces=self._held(), progress=LAUNCH_OBSERVER.get(), log=self.log
             )
         except RemoteKernelError as error:
-            failure = LaunchHTTPError(error)
+            failure = LaunchHTTPError(error, in_dialog=_server_of(self.parent) is not None)
             if failure.log_tail:
                 self.log.error("%s Its last output:\n%s", failure, failure.log_tail)
             # Clients log the whole chain, twice: where in our code it was refused is no news.

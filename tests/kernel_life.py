@@ -1,0 +1,74 @@
+"""Takes one kernel through its life by jupyter_client's blocking manager, and prints what it saw as one line of JSON.
+
+A program of its own, run by test_gateway_provisioners_launcher.py. Arguments: the kernel's name, the policy of
+transport encryption, and how the kernel ends: `shutdown`, `kill` or `death`.
+"""
+
+import json
+import os
+import signal
+import sys
+from contextlib import contextmanager
+
+from jupyter_client.manager import KernelManager
+
+SECONDS = 30
+
+
+@contextmanager
+def client_of(manager):
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=SECONDS)
+        yield client
+    finally:
+        client.stop_channels()
+
+
+def run(client, code, on_output=None):
+    printed = []
+
+    def take(message):
+        if message["msg_type"] == "stream":
+            printed.append(message["content"]["text"])
+            if on_output is not None:
+                on_output()
+
+    content = client.execute_interactive(code, timeout=SECONDS, output_hook=take)["content"]
+    return "".join(printed) + content.get("ename", "")
+
+
+def live(manager, ending):
+    seen = {"encrypted": manager.curve_publickey is not None}
+    with client_of(manager) as client:
+        before = int(run(client, "import os; print(os.getpid())"))
+        seen["answer"] = run(client, "kept = 42; print(kept)")
+        busy = "print('busy'); import time; time.sleep(60)"
+        seen["interrupted"] = run(client, busy, on_output=manager.interrupt_kernel)
+        seen["kept"] = run(client, "print(kept)")
+    manager.restart_kernel()
+    with client_of(manager) as client:
+        seen["restarted"] = run(client, "kept")
+        after = int(run(client, "import os; print(os.getpid())"))
+    seen["another process"] = before != after
+    if ending == "death":
+        os.kill(after, signal.SIGKILL)
+        manager.shutdown_kernel(now=True)
+    else:
+        manager.shutdown_kernel(now=ending == "kill")
+    return seen
+
+
+def main(name, encryption, ending):
+    manager = KernelManager(kernel_name=name, transport_encryption=encryption)
+    manager.start_kernel()
+    try:
+        print(json.dumps(live(manager, ending)))
+    finally:
+        if manager.has_kernel:
+            manager.shutdown_kernel(now=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,210 @@
+"""The four distributions as their users get them: built as wheels, installed alone into environments of their own."""
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+import venv
+import zipfile
+from email.parser import HeaderParser
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {
+    "remote_kernel_provider": "remote_kernel_provider",
+    "docker_kernel_provider": "docker_kernel_provider",
+    "kubernetes_kernel_provider": "kubernetes_kernel_provider",
+    "launchers": "kernel_launchers",
+}
+"""The import package that each folder of the repository makes."""
+ENTRY_POINTS = {
+    "remote_kernel_provider": {
+        "console_scripts": {"jupyter-remote-kernel", "jupyter-local-kernelspec"},
+        "jupyter_kernel_mgmt.kernel_type_providers": {"local"},
+        "remote_kernel_provider.lifecycle_managers": {"local"},
+        "jupyter_client.kernel_provisioners": {"remote-kernel-provisioner"},
+    },
+    "launchers": {"console_scripts": {"launch-ipykernel"}},
+}
+IMPORTED_AS = {
+    "ipython-genutils": "ipython_genutils",
+    "jupyter-kernel-mgmt": "jupyter_kernel_mgmt",
+    "pycryptodomex": "Cryptodome",
+    "pyzmq": "zmq",
+}
+FOR_ANOTHER = {"ipython_genutils": "jupyter_kernel_mgmt imports it and does not declare it"}
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    if module.name.startswith(tuple(sys.argv[2:])) or module.name.endswith(".__main__"):
+        continue
+    importlib.import_module(module.name)
+    print(module.name)
+"""
+LOAD_ENTRY_POINTS = """
+import sys
+from importlib.metadata import distribution
+for point in distribution(sys.argv[1]).entry_points:
+    point.load()
+"""
+
+
+class Wheel:
+    """A wheel of ours."""
+
+    def __init__(self, folder: str, file: Path) -> None:
+        self.file = file
+        self.package = PACKAGES[folder]
+        with zipfile.ZipFile(file) as archive:
+            self.names = archive.namelist()
+            (about,) = {name.split("/")[0] for name in self.names if ".dist-info/" in name}
+            self.metadata = HeaderParser().parsestr(archive.read(f"{about}/METADATA").decode())
+            points = configparser.ConfigParser(delimiters="=")
+            if f"{about}/entry_points.txt" in self.names:
+                points.read_string(archive.read(f"{about}/entry_points.txt").decode())
+            self.entry_points = {group: set(points[group]) for group in points.sections()}
+            self.sources = [archive.read(name).decode() for name in self.names if self._is_product(name)]
+
+    def _is_product(self, name: str) -> bool:
+        """Whether it is a module that works without an extra; what tests use may import what tests have."""
+        return name.endswith(".py") and not name.startswith(f"{self.package}/testing/")
+
+    @property
+    def name(self) -> str:
+        return self.metadata["Name"]
+
+    def declared(self, *, extras: bool) -> set[str]:
+        """Return the top-level modules of what the metadata declares, with or without its extras."""
+        found = set()
+        for requirement in self.metadata.get_all("Requires-Dist", []):
+            name = re.match(r"[A-Za-z0-9._-]+", requirement)[0]
+            if extras or "extra ==" not in requirement:
+                name = re.sub(r"[-_.]+", "-", name).lower()
+                found.add(IMPORTED_AS.get(name, name.replace("-", "_")))
+        return found
+
+    def imported(self) -> set[str]:
+        """Return the top-level modules that its code names in imports, but the standard library's and its own."""
+        found = set()
+        for source in self.sources:
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    found.add(node.module.partition(".")[0])
+                elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                    found |= {word.value.partition(".")[0] for word in node.args[:1] if isinstance(word, ast.Constant)}
+        return found - set(sys.stdlib_module_names) - {self.package}
+
+
+class Environment:
+    """A fresh virtual environment with nothing in it but what is installed."""
+
+    def __init__(self, folder: Path) -> None:
+        venv.create(folder, with_pip=False)
+        self.python = folder / "bin/python"
+        self.scripts = folder / "bin"
+
+    def install(self, *wheels: Wheel) -> None:
+        run(sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", *(w.file for w in wheels))
+
+    def installed(self) -> set[str]:
+        listed = run(sys.executable, "-m", "pip", "--python", self.python, "list", "--format=freeze")
+        return {re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower() for line in listed.split()}
+
+    def check(self) -> None:
+        run(sys.executable, "-m", "pip", "--python", self.python, "check")
+
+    def import_everything(self, package: str, *but: str) -> list[str]:
+        return run(self.python, "-c", IMPORT_EVERYTHING, package, *but).split()
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory) -> dict[str, Wheel]:
+    """The wheels, by the folders that they are made of."""
+    built = {}
+    for folder in PACKAGES:
+        output = tmp_path_factory.mktemp("wheel")
+        run(
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
+            *("--wheel-dir", output, ROOT / folder),
+        )
+        (file,) = output.glob("*.whl")
+        built[folder] = Wheel(folder, file)
+    return built
+
+
+@pytest.fixture
+def environment(tmp_path) -> Environment:
+    return Environment(tmp_path / "environment")
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_a_wheel_holds_the_package_alone(wheels, folder):
+    wheel = wheels[folder]
+    assert f"{wheel.package}/py.typed" in wheel.names
+    assert {name.split("/")[0] for name in wheel.names if ".dist-info/" not in name} == {wheel.package}
+    sources = ROOT / folder / "src"
+    modules = {str(file.relative_to(sources)) for file in sources.rglob("*.py")}
+    assert {name for name in wheel.names if name.endswith(".py")} == modules
+    assert not [name for name in wheel.names if re.search(r"(^|/)(tests/|test_[^/]*$|conftest\.py$)", name)]
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_the_metadata_says_what_users_and_indexes_need(wheels, folder):
+    wheel = wheels[folder]
+    assert wheel.metadata["Requires-Python"] == ">=3.10"
+    assert wheel.metadata["License-Expression"] == "BSD-3-Clause"
+    assert wheel.metadata["Summary"]
+    assert wheel.metadata.get_payload().startswith("# ")
+    assert wheel.entry_points == ENTRY_POINTS.get(folder, {})
+
+
+@pytest.mark.parametrize("folder", ["remote_kernel_provider", "launchers"])
+def test_the_metadata_declares_what_the_code_imports_and_nothing_else(wheels, folder):
+    wheel = wheels[folder]
+    assert wheel.imported() - wheel.declared(extras=True) == set()
+    assert wheel.declared(extras=False) - wheel.imported() - set(FOR_ANOTHER) == set()
+
+
+def test_the_core_works_alone(wheels, environment, tmp_path):
+    core = wheels["remote_kernel_provider"]
+    environment.install(core)
+    environment.check()
+    assert environment.installed().isdisjoint({"docker", "kubernetes", "ipykernel", "jupyter-server", "pytest"})
+    assert "remote_kernel_provider.launch" in environment.import_everything(core.package, f"{core.package}.testing")
+    run(environment.python, "-c", LOAD_ENTRY_POINTS, core.name)
+    assert "install" in run(environment.scripts / "jupyter-local-kernelspec", "--help")
+    assert "doctor" in run(environment.scripts / "jupyter-remote-kernel", "--help")
+
+
+def test_the_launchers_work_alone(wheels, environment):
+    launchers = wheels["launchers"]
+    environment.install(launchers)
+    environment.check()
+    assert environment.installed().isdisjoint({"remote-kernel-provider", "ipykernel", "jupyter-client"})
+    imported = environment.import_everything(launchers.package, f"{launchers.package}.python.")
+    assert "kernel_launchers.listener" in imported
+    run(environment.python, "-c", LOAD_ENTRY_POINTS, launchers.name)
+    assert "--response-address" in run(environment.scripts / "launch-ipykernel", "--help")
+
+
+@pytest.mark.parametrize("folder", ["docker_kernel_provider", "kubernetes_kernel_provider"])
+def test_a_backend_needs_the_core_alone(wheels, environment, folder):
+    backend = wheels[folder]
+    environment.install(wheels["remote_kernel_provider"], backend)
+    environment.check()
+    environment.import_everything(backend.package)
+    run(environment.python, "-c", LOAD_ENTRY_POINTS, backend.name)

@@ -1,0 +1,116 @@
+"""The reported handshake under our host: with the launcher of the package gateway_provisioners, and with our own."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.peers, pytest.mark.timeout(600)]
+
+REQUIREMENTS = ("gateway_provisioners==0.5.0", "ipykernel==7.4.0")
+LIFE = Path(__file__).with_name("kernel_life.py")
+SEEN = {
+    "answer": "42\n",
+    "interrupted": "busy\nKeyboardInterrupt",
+    "kept": "42\n",
+    "restarted": "NameError",
+    "another process": True,
+}
+
+
+@pytest.fixture(scope="session")
+def peer_environment(request) -> Path:
+    """An environment that holds the peer's launcher and a kernel, kept in pytest's cache between runs."""
+    version = "{}.{}".format(*sys.version_info)
+    folder = request.config.cache.mkdir(f"gateway-provisioners-launcher-{version}")
+    complete = folder / "complete"
+    if not complete.exists() or complete.read_text() != "\n".join(REQUIREMENTS):
+        venv.create(folder, clear=True, with_pip=True)
+        command = [folder / "bin/python", "-m", "pip", "install", "--quiet", *REQUIREMENTS]
+        installed = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        if installed.returncode:
+            message = f"{REQUIREMENTS[0]} cannot be installed: {installed.stderr.strip().splitlines()[-1]}"
+            if os.environ.get("REQUIRE_PEERS") == "1":
+                pytest.fail(message)
+            pytest.skip(message)
+        complete.write_text("\n".join(REQUIREMENTS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def peers_launcher(home, peer_environment) -> str:
+    """Name of a spec of ours with the `argv` and the scripts that the peer's own installer writes."""
+    install = [peer_environment / "bin/jupyter-ssh-spec", "install", "--user", "--kernel-name=written_by_the_peer"]
+    home.run(*install)
+    written = json.loads((home.specs / "written_by_the_peer/kernel.json").read_text())
+    return home.add_spec("peers_launcher", [str(peer_environment / "bin/python"), *written["argv"][1:]])
+
+
+@pytest.fixture(scope="module")
+def our_launcher(home) -> str:
+    """Name of a spec with our own launcher."""
+    arguments = ("kernel_id", "port_range", "response_address", "public_key", "transport_encryption")
+    options = [word for name in arguments for word in (f"--{name.replace('_', '-')}", f"{{{name}}}")]
+    return home.add_spec("our_launcher", [sys.executable, "-m", "kernel_launchers.python", *options])
+
+
+@pytest.fixture(params=["peers_launcher", "our_launcher"])
+def launcher(request, home):
+    yield request.getfixturevalue(request.param)
+    home.assert_nothing_left()
+
+
+@pytest.mark.parametrize("encryption", ["auto", "required"])
+def test_a_kernel_lives_and_is_shut_down(home, launcher, encryption, tmp_path):
+    lived = home.run(sys.executable, LIFE, launcher, encryption, "shutdown", env={"TMPDIR": str(tmp_path)})
+    assert json.loads(lived.stdout) == {**SEEN, "encrypted": True}
+    # The peer's launcher takes half a minute to end by itself: it is ended before it tidies up.
+    assert launcher == "peers_launcher" or list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["kill", "death"])
+def test_a_kernel_that_is_killed_leaves_no_process(home, launcher, ending, tmp_path):
+    lived = home.run(sys.executable, LIFE, launcher, "auto", ending, env={"TMPDIR": str(tmp_path)})
+    assert json.loads(lived.stdout) == {**SEEN, "encrypted": True}
+
+
+def test_the_operator_can_forbid_encryption(home, launcher):
+    lived = home.run(sys.executable, LIFE, launcher, "auto", "shutdown", env={"RKP_TRANSPORT_ENCRYPTION": "disabled"})
+    assert json.loads(lived.stdout) == {**SEEN, "encrypted": False}
+
+
+def test_the_ports_lie_in_the_range_of_the_operator(home, launcher):
+    program = """
+import sys
+from jupyter_client.manager import start_new_kernel
+manager, client = start_new_kernel(kernel_name=sys.argv[1])
+print(all(42000 <= port <= 43500 for port in manager.ports))
+client.stop_channels()
+manager.shutdown_kernel()
+"""
+    lived = home.run(sys.executable, "-c", program, launcher, env={"RKP_PORT_RANGE": "42000..43500"})
+    assert lived.stdout == "True\n"
+
+
+def test_a_launcher_that_cannot_start_is_one_sentence_with_its_output_in_the_log(home, peer_environment):
+    script = home.specs / "no_launcher/scripts/launch_ipykernel.py"
+    argv = [str(peer_environment / "bin/python"), str(script), "--response-address", "{response_address}"]
+    name = home.add_spec("no_launcher", argv)
+    program = """
+import logging, sys
+from jupyter_client.manager import start_new_kernel
+logging.basicConfig()
+try:
+    start_new_kernel(kernel_name=sys.argv[1])
+except Exception as error:
+    print(error)
+"""
+    failed = home.run(sys.executable, "-c", program, name)
+    assert failed.stdout.startswith(f"kernel 'local/{name}' ended ")
+    assert "its process ended with exit code 2" in failed.stdout
+    assert f"can't open file '{script}'" in failed.stderr
+    home.assert_nothing_left()

@@ -1,0 +1,180 @@
+"""JupyterLab in a browser: what its user does with a kernel, from the launcher's card to the kernel's end."""
+
+import os
+import re
+import signal
+import uuid
+
+import pytest
+
+if os.environ.get("REQUIRE_BROWSER") != "1":
+    pytest.importorskip("playwright", reason="Playwright is not installed")
+
+from playwright.sync_api import Locator, Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+SECONDS = 1000
+"""Playwright counts milliseconds."""
+
+
+class Lab:
+    """The page of one workspace."""
+
+    def __init__(self, page: Page, server) -> None:
+        self.page = page
+        self.server = server
+
+    def open(self) -> None:
+        workspace = f"lab/workspaces/{uuid.uuid4().hex}"
+        self.page.goto(f"{self.server.url}/{workspace}?token={self.server.token}")
+        expect(self.page.locator(".jp-Launcher").first).to_be_visible(timeout=60 * SECONDS)
+
+    def card(self, display_name: str) -> Locator:
+        return self.page.locator(f'.jp-LauncherCard[data-category="Notebook"][title="{display_name}"]')
+
+    def menu(self, menu: str, entry: str) -> None:
+        self.page.get_by_role("menuitem", name=menu, exact=True).click()
+        self.page.locator(".lm-Menu-item").filter(has_text=re.compile(f"^{re.escape(entry)}")).click()
+
+    def dialog(self, text: str) -> Locator:
+        dialog = self.page.locator(".jp-Dialog").filter(has_text=text)
+        expect(dialog).to_be_visible(timeout=20 * SECONDS)
+        return dialog
+
+    def answer(self, dialog: Locator, button: str) -> None:
+        dialog.locator(".jp-Dialog-button").get_by_text(button, exact=True).click()
+        expect(dialog).to_have_count(0)
+
+    def new_notebook(self, display_name: str) -> "NotebookPanel":
+        self.card(display_name).click()
+        return NotebookPanel(self)
+
+
+class NotebookPanel:
+    """The one notebook that is open."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.panel = lab.page.locator(".jp-NotebookPanel")
+        expect(self.panel).to_be_visible()
+        self.expect_status("Idle")
+
+    def expect_status(self, *statuses: str) -> None:
+        bar = self.lab.page.locator("#jp-main-statusbar")
+        expect(bar).to_contain_text(re.compile(rf"\| ({'|'.join(statuses)})"), timeout=30 * SECONDS)
+
+    def run(self, code: str) -> Locator:
+        """Run code in the last cell; return its output."""
+        cells = self.panel.locator(".jp-CodeCell")
+        cell = cells.nth(cells.count() - 1)
+        cell.locator(".cm-content").click()
+        self.lab.page.keyboard.insert_text(code)
+        self.lab.page.keyboard.press("Shift+Enter")
+        return cell.locator(".jp-OutputArea-output")
+
+    def value_of(self, code: str) -> str:
+        """Run code that shows one value."""
+        output = self.run(code)
+        expect(output).to_have_count(1)
+        return output.inner_text().strip()
+
+    def pid(self) -> int:
+        return int(self.value_of("import os; os.getpid()"))
+
+
+@pytest.fixture
+def ui(page, lab, home):
+    """JupyterLab with its launcher open; every kernel of the test has been shut down when the next test begins."""
+    ui = Lab(page, lab)
+    ui.open()
+    yield ui
+    for kernel in lab.get("api/kernels"):
+        lab.request("DELETE", f"api/kernels/{kernel['id']}")
+    home.assert_nothing_left()
+
+
+@pytest.fixture(scope="module")
+def display_name(lab, kernel_name) -> str:
+    return lab.get("api/kernelspecs")["kernelspecs"][kernel_name]["spec"]["display_name"]
+
+
+def test_the_launcher_shows_the_kernel_with_its_logo(ui, display_name):
+    logo = ui.card(display_name).locator("img")
+    expect(logo).to_be_visible()
+    expect(logo).to_have_js_property("complete", True)
+    assert logo.evaluate("image => image.naturalWidth") > 0
+
+
+def test_a_card_opens_a_notebook_that_runs_cells_and_shows_a_plot(ui, display_name, home):
+    notebook = ui.new_notebook(display_name)
+    expect(notebook.run("print('printed by', 6 * 7)")).to_have_text("printed by 42\n")
+    assert notebook.value_of("import os; os.environ['KERNEL_ID']") == repr(ui.server.get("api/kernels")[0]["id"])
+    plot = notebook.run("import matplotlib.pyplot as plt\nplt.plot([1, 4, 9])\nplt.show()").locator("img")
+    expect(plot).to_be_visible(timeout=60 * SECONDS)
+    assert plot.evaluate("image => image.naturalWidth") > 100
+    assert len(home.kernel_processes()) == 1
+
+
+def test_interrupt_ends_a_busy_cell_and_keeps_the_kernel(ui, display_name):
+    notebook = ui.new_notebook(display_name)
+    kept = notebook.pid()
+    busy = notebook.run("import time\nprint('busy')\ntime.sleep(600)")
+    expect(busy).to_contain_text("busy")
+    notebook.expect_status("Busy")
+    ui.menu("Kernel", "Interrupt Kernel")
+    expect(busy.last).to_contain_text("KeyboardInterrupt")
+    notebook.expect_status("Idle")
+    assert notebook.pid() == kept
+
+
+def test_restart_forgets_everything_and_runs_on(ui, display_name, home):
+    notebook = ui.new_notebook(display_name)
+    before = notebook.pid()
+    notebook.run("kept = 1")
+    ui.menu("Kernel", "Restart Kernel…")
+    ui.answer(ui.dialog("Restart Kernel?"), "Restart")
+    expect(notebook.run("kept").last).to_contain_text("NameError", timeout=30 * SECONDS)
+    assert notebook.pid() != before
+    assert [process.pid for process in home.kernel_processes()] == [notebook.pid()]
+
+
+def test_a_killed_kernel_comes_back_and_the_log_says_why_it_died(ui, display_name, home):
+    notebook = ui.new_notebook(display_name)
+    kernel_id = ui.server.get("api/kernels")[0]["id"]
+    before = notebook.pid()
+    os.kill(before, signal.SIGKILL)
+    ui.answer(ui.dialog("appears to have died. It will restart automatically."), "Ok")
+    notebook.expect_status("Starting", "Idle")  # Lab goes on from "Starting" with the next cell, for any kernel
+    after = notebook.pid()
+    assert after != before
+    assert [process.pid for process in home.kernel_processes()] == [after]
+    (line,) = ui.server.log_lines(f"{kernel_id} (local/")
+    assert line.endswith("died: its process was ended by signal 9 (SIGKILL)")
+
+
+def test_a_kernel_that_is_shut_down_leaves_nothing(ui, display_name, home):
+    notebook = ui.new_notebook(display_name)
+    assert notebook.value_of("6 * 7") == "42"
+    assert home.leftovers()
+    ui.menu("Kernel", "Shut Down Kernel")
+    expect(notebook.panel.locator(".jp-Toolbar-kernelName")).to_have_text("No Kernel")
+    home.assert_nothing_left()
+    assert ui.server.get("api/kernels") == []
+
+
+def test_a_launch_that_fails_is_one_sentence_in_a_dialog(ui, home):
+    home.add_spec("broken", ["no-such-program", "-f", "{connection_file}"], display_name="Broken")
+    ui.open()
+    ui.card("Broken").click()
+    dialog = ui.dialog("Error Starting Kernel")
+    file = home.specs / "broken/local_kernel.json"
+    expect(dialog.locator("pre")).to_have_text(
+        "kernel 'local/broken': its command 'no-such-program' cannot be run: No such file or directory; "
+        f"install it or mend argv in {file}"
+    )
+    text = dialog.locator("pre").inner_text()
+    assert all(len(line) <= 100 or str(file) in line for line in text.splitlines()), "the dialog cuts long lines off"
+    ui.answer(dialog, "Ok")
+    assert ui.server.get("api/kernels") == []
+    home.assert_nothing_left()
