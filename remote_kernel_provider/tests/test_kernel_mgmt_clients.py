@@ -8,9 +8,9 @@ import textwrap
 import threading
 
 import pytest
+from jupyter_kernel_mgmt.hl import run_kernel_async, run_kernel_blocking, start_kernel_blocking
 
 import remote_kernel_provider.kernel_mgmt  # noqa: F401  # makes the library import on this Python
-from jupyter_kernel_mgmt.hl import run_kernel_async, run_kernel_blocking, start_kernel_blocking
 from remote_kernel_provider import host as host_module
 from remote_kernel_provider.errors import UnauthorizedError
 from remote_kernel_provider.host import current_host
@@ -26,7 +26,8 @@ def python3(write_spec, monkeypatch):
     monkeypatch.setattr(host_module, "_hosts", {})
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     for name, mode in (("python3", "signal"), ("python3-by-message", "message")):
-        write_spec({"argv": argv, "display_name": "Python 3", "language": "python", "interrupt_mode": mode}, name, "kernel.json")
+        document = {"argv": argv, "display_name": "Python 3", "language": "python", "interrupt_mode": mode}
+        write_spec(document, name, "kernel.json")
     yield
     run(current_host().end())
 
@@ -116,9 +117,9 @@ async def test_asynchronous(name, tmp_path):
         reply = await asyncio.wait_for(client.execute("print(6 * 7)", idle_timeout=10), 20)
         assert reply.content["status"] == "ok"
         assert printed.text == "42\n"
+        printed.changed.clear()
         busy = asyncio.ensure_future(client.execute("print('busy', flush=True)\nimport time\ntime.sleep(60)"))
-        while "busy" not in printed.text:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(printed.changed.wait, 20)
         await client.interrupt()
         assert (await asyncio.wait_for(busy, 10)).content["ename"] == "KeyboardInterrupt"
     assert nothing_left(tmp_path)

@@ -8,7 +8,9 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -502,3 +504,27 @@ def test_a_manager_that_left_knows_the_end_that_it_made(kernels):
     run(manager.kill())
     assert not run(manager.is_alive())
     run(manager.wait(), 5)
+
+
+@pytest.mark.slow
+def test_a_kernel_that_comes_after_its_client_was_cancelled_is_taken_back(host, kernels, folders):
+    started = threading.Event()
+
+    class Late(LocalKernelProvider):
+        async def _start(self, *arguments):
+            manager = await super()._start(*arguments)
+            started.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return manager
+
+    async def cancel():
+        launching = asyncio.ensure_future(Late(host).launch("tiny"))
+        assert await asyncio.to_thread(started.wait, 20)
+        assert len(folders()) == 1
+        launching.cancel()
+        await asyncio.wait({launching}, timeout=10)
+        assert launching.cancelled()
+
+    asyncio.run(cancel())
+    assert folders() == []
