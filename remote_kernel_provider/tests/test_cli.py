@@ -170,8 +170,10 @@ def test_settings_that_cannot_be_read(command, arguments: list[str]):
     assert said.stderr.count("\n") == 1
 
 
-def test_debug_shows_the_traceback(invoke):
-    assert "Traceback" in invoke("--debug", "run", "-c", "1", "--kernel", "nope").stderr
+@pytest.mark.slow
+def test_debug_shows_the_traceback(command):
+    # In a process of its own: it also turns on everybody's debug messages.
+    assert "Traceback" in command("--debug", "run", "-c", "1", "--kernel", "nope").stderr
 
 
 def test_names_of_kernels():

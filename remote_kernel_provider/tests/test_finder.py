@@ -150,3 +150,15 @@ class TestLoading:
         assert own.lifecycles()["local"] is by_name
         by_class = own.lifecycle("remote_kernel_provider.local.lifecycle.LocalLifecycleManager")
         assert type(by_class) is type(by_name)
+
+
+def test_a_spec_of_ours_is_listed_once(write_spec):
+    """The library's own provider finds the `kernel.json` beside it, too."""
+    write_spec({"display_name": "Mine", "argv": ["x", "{connection_file}"]}, "mine")
+    stanza = {"provisioner_name": "remote-kernel-provisioner", "config": {"kernel": "local/mine"}}
+    stock = {"display_name": "Mine", "argv": ["bridge"], "metadata": {"kernel_provisioner": stanza}}
+    write_spec(stock, "mine", "kernel.json")
+    write_spec({"display_name": "Other", "argv": ["y", "{connection_file}"]}, "other", "kernel.json")
+    listed = [name for name, _ in KernelFinder.from_entrypoints().find_kernels()]
+    assert [name for name in listed if name.endswith("/mine")] == ["local/mine"]
+    assert sorted(name for name in listed if name.endswith("/other")) == ["local/other", "spec/other"]

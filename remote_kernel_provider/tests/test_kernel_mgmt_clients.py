@@ -8,9 +8,12 @@ import textwrap
 import threading
 
 import pytest
-from jupyter_kernel_mgmt.hl import run_kernel_async, run_kernel_blocking, start_kernel_blocking
 
 import remote_kernel_provider.kernel_mgmt  # noqa: F401  # makes the library import on this Python
+
+# isort: split
+from jupyter_kernel_mgmt.hl import run_kernel_async, run_kernel_blocking, start_kernel_blocking
+
 from remote_kernel_provider import host as host_module
 from remote_kernel_provider.errors import UnauthorizedError
 from remote_kernel_provider.host import current_host

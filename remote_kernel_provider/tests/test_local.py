@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import zmq
 
 from remote_kernel_provider.adoption import adopt
 from remote_kernel_provider.configuration import load_settings
@@ -528,3 +530,32 @@ def test_a_kernel_that_comes_after_its_client_was_cancelled_is_taken_back(host, 
 
     asyncio.run(cancel())
     assert folders() == []
+
+
+class TestHeldPorts:
+    def test_nobody_else_can_take_a_port_before_its_kernel_has_it(self):
+        pool = PortPool()
+        ports = pool.take(5, (0, 0))
+        for port in ports:
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", port))
+        context = zmq.Context()
+        for port in ports:
+            with context.socket(zmq.ROUTER) as kernel:
+                kernel.bind(f"tcp://127.0.0.1:{port}")
+        context.term()
+        pool.give_back(ports)
+
+    def test_two_hosts_never_choose_one_port_of_a_range(self):
+        pools = [PortPool() for _ in range(4)]
+        chosen = [port for pool in pools for port in pool.take(5, (23300, 23400))]
+        assert len(set(chosen)) == 20
+        for pool in pools:
+            pool.give_back(chosen)
+
+    def test_what_is_given_back_is_free_for_everybody(self):
+        pool = PortPool()
+        ports = pool.take(2, (0, 0))
+        pool.give_back(ports)
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", ports[0]))

@@ -269,7 +269,7 @@ def test_the_end_of_the_process_is_bounded():
 
 def test_ctrl_c_waits_for_the_clean_up():
     script = """
-        import asyncio
+        import asyncio, signal
         from remote_kernel_provider.private_loop import PRIVATE_LOOP
         async def work():
             try:
@@ -278,6 +278,8 @@ def test_ctrl_c_waits_for_the_clean_up():
             finally:
                 await asyncio.sleep(0.1)
                 print("cleaned", flush=True)
+        # A shell starts background jobs, these tests perhaps among them, with SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             PRIVATE_LOOP.run(work())
         except KeyboardInterrupt:

@@ -1,3 +1,3 @@
 """Launchers: what runs inside a kernel image or on a kernel's host to start the kernel and report it."""
 
-__version__ = "0.1.0.dev0"
+__version__ = "1.0.0.dev0"

@@ -111,7 +111,7 @@ class RemoteKernelSettings(Configurable):
     ).tag(config=True)
     port_range = Unicode(
         "0..0",
-        help="""Range lower..upper of the kernels' ports, and of the response listener; 0..0 = any free port.
+        help="""Range lower..upper of the kernels' ports; 0..0 = any free port.
         Default: 0..0.""",
     ).tag(config=True)
     response_ip = Unicode(

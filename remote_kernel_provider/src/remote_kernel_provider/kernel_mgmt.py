@@ -19,6 +19,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from remote_kernel_provider.errors import NoSuchKernelError
+from remote_kernel_provider.kernelspecs.peers import leads_to_us
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +83,15 @@ class KernelFinder(_PlainKernelFinder):
         return cls(providers)
 
     def find_kernels(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Yield `(provider/name, attributes)` of every kernel."""
+        """Yield `(provider/name, attributes)` of every kernel, each once.
+
+        The library's own provider also offers the `kernel.json` that our installers write for stock Jupyter.
+        """
         for provider in self.providers:
             try:
                 for name, attributes in provider.find_kernels():
-                    yield f"{provider.id}/{name}", attributes
+                    if not leads_to_us(attributes.get("metadata") or {}):
+                        yield f"{provider.id}/{name}", attributes
             except Exception as error:  # noqa: BLE001  # another package's code: anything can happen in it
                 log.warning("The kernel provider '%s' cannot list its kernels: %s", provider.id, error)
 

@@ -204,6 +204,7 @@ class _Attempt:
         resource = await self._lifecycle.create(request)
         try:
             connection = await self._until_ready(resource, connect)
+            await self._lifecycle.answered(resource)
             self._report(replace(self._last, message="it answers"))
             return Launched(resource, connection, self._lifecycle)
         except BaseException as error:

@@ -267,6 +267,12 @@ class LifecycleManager(ABC):
             With the backend's reason in one sentence.
         """
 
+    async def answered(self, resource: KernelResource) -> None:  # noqa: B027  # most backends have nothing to do
+        """Note that the kernel has answered.
+
+        Called once by each launch that succeeds: what was only needed until then can be released.
+        """
+
     @abstractmethod
     async def status(self, resource: KernelResource) -> KernelStatus:
         """Ask the backend; assigns nothing."""

@@ -43,6 +43,12 @@ OUR_PROVISIONER = "remote-kernel-provisioner"
 """Entry point of the face for stock Jupyter; a `kernel.json` that names it stands beside a provider's spec."""
 
 
+def leads_to_us(metadata: Mapping[str, Any]) -> bool:
+    """Whether a kernel spec is only the way of stock Jupyter to one of ours."""
+    stanza = metadata.get("kernel_provisioner")
+    return isinstance(stanza, Mapping) and stanza.get("provisioner_name") == OUR_PROVISIONER
+
+
 class Stanza(NamedTuple):
     """Which lifecycle manager a spec asks for, and where it says so."""
 

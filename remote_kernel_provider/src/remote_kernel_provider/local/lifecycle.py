@@ -128,6 +128,10 @@ class LocalLifecycleManager(LifecycleManager):
             raise
         return resource
 
+    async def answered(self, resource: KernelResource) -> None:
+        """Stop holding the kernel's ports: it has bound them."""
+        self._pool.hand_over(self._ports.get(resource.id, ()))
+
     async def status(self, resource: KernelResource) -> KernelStatus:
         """Ask the operating system."""
         process = self._processes.get(resource.id)
