@@ -12,8 +12,8 @@ from remote_kernel_provider.errors import LaunchError
 LOOPBACK = "127.0.0.1"
 
 HOLDS = sys.platform == "linux"
-"""Whether a port can be held while a kernel binds it: Linux lets two sockets that both say SO_REUSEADDR bind one port as
-long as none of them listens, and ZMQ's sockets say so."""
+"""Whether a port can be held while a kernel binds it: Linux lets two sockets that both say SO_REUSEADDR bind one port
+as long as none of them listens, and ZMQ's sockets say so."""
 
 
 class PortPool:
