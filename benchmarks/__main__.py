@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks import local
+from benchmarks import adoption, local, server
 from benchmarks.measuring import Row
 
 
@@ -26,6 +26,10 @@ async def main(chosen: list[str]) -> None:
             "responses": local.waiting_response_server,
             "idle": local.idle,
             "listing": lambda: local.listing(folder / "specs"),
+            "server-listing": lambda: server.listing(folder / "server"),
+            "server-start": lambda: server.start(folder / "server"),
+            "server-idle": lambda: server.idle(folder / "server"),
+            "server-adoption": lambda: adoption.adoption(folder / "server"),
         }
         print(f"{'':<58} {'ours':>11} {'theirs':>11}  {'ratio':>6}     limit")
         for suite in chosen or suites:

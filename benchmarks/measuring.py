@@ -20,11 +20,13 @@ class Row:
     name
         What was measured.
     ours, theirs
-        Medians, in seconds (or per cent, where `theirs` is None).
+        Medians, in seconds (or in `unit`, where `theirs` is None).
     limit
         What the ratio, or `ours` alone, must not exceed.
     rounds
         Measurements of each side.
+    unit
+        Of `ours`, where `theirs` is None.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Row:
     theirs: float | None
     limit: float
     rounds: int
+    unit: str = "%"
 
     @property
     def value(self) -> float:
@@ -40,7 +43,7 @@ class Row:
     def __str__(self) -> str:
         verdict = "ok" if self.value <= self.limit else "MISSED"
         if self.theirs is None:
-            return f"{self.name:<58} {self.ours:8.3f} %  {'':>10}  {'':>6}  <= {self.limit:<5g} {verdict}"
+            return f"{self.name:<58} {self.ours:8.3f} {self.unit}  {'':>10}  {'':>6}  <= {self.limit:<5g} {verdict}"
         ours, theirs = f"{self.ours * 1000:.3f} ms", f"{self.theirs * 1000:.3f} ms"
         return f"{self.name:<58} {ours:>11} {theirs:>11}  {self.value:6.3f}  <= {self.limit:<5g} {verdict}"
 

@@ -10,7 +10,8 @@ import sysconfig
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,6 +30,7 @@ CHROMIUM_FLAGS = (
     "--disable-sync",
 )
 FOREIGN = ("JUPYTER_", "JPY_", "RKP_", "GP_", "EG_", "K8SKP_", "KERNEL_")
+LOCAL = "remote_kernel_provider.LocalLifecycleManager"
 REPORTS: pytest.StashKey[dict[str, pytest.TestReport]] = pytest.StashKey()
 
 
@@ -39,6 +41,7 @@ class JupyterHome:
         self.root = root
         self.runtime = root / "runtime"
         self.folders = self.runtime / "remote-kernels"
+        self.staged_folders = self.runtime / "staged-kernels"
         self.specs = root / "data" / "kernels"
         own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         self.variables = {
@@ -78,7 +81,9 @@ class JupyterHome:
         file.write_text(code)
         return self.run(sys.executable, file, **options)
 
-    def add_spec(self, name: str, argv: list[str], *, display_name: str = "", env=None, **config: str) -> str:
+    def add_spec(
+        self, name: str, argv: list[str], *, display_name: str = "", env=None, lifecycle: str = LOCAL, **config: str
+    ) -> str:
         """Write a spec of the local provider as its operator would by hand, with its `kernel.json`."""
         folder = self.specs / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +96,7 @@ class JupyterHome:
             "metadata": curve
             | {
                 "lifecycle_manager": {
-                    "class_name": "remote_kernel_provider.LocalLifecycleManager",
+                    "class_name": lifecycle,
                     "config": config,
                 },
             },
@@ -122,7 +127,7 @@ class JupyterHome:
     def leftovers(self) -> list[str]:
         """Return what there is of kernels: processes, folders, connection files."""
         processes = [f"process {process.pid}" for process in self.kernel_processes()]
-        folders = [str(path) for path in self.folders.glob("*")]
+        folders = [str(path) for root in (self.folders, self.staged_folders) for path in root.glob("*")]
         files = [str(path) for path in self.runtime.glob("kernel-*.json")]
         return [*processes, *folders, *files]
 
@@ -132,27 +137,28 @@ class JupyterHome:
 
 
 class LabServer:
-    """A JupyterLab server as its user starts it."""
+    """A JupyterLab server as its user starts it, or another program that is one."""
 
     token = "a-token-for-tests"
 
-    def __init__(self, home: JupyterHome) -> None:
+    def __init__(self, home: JupyterHome, program: str = "jupyter-lab", *options: str, **environment: str) -> None:
         self.home = home
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log = home.root / "lab.log"
+        self.log = home.root / f"server-{self.port}.log"
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 [
-                    SCRIPTS / "jupyter-lab",
+                    SCRIPTS / program,
                     "--no-browser",
                     "--allow-root",
                     f"--ServerApp.port={self.port}",
                     "--ServerApp.port_retries=0",
                     f"--ServerApp.root_dir={home.work}",
                     f"--IdentityProvider.token={self.token}",
+                    *options,
                 ],
-                env=home.environment,
+                env={**home.environment, **environment},
                 cwd=home.work,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -175,9 +181,10 @@ class LabServer:
         """Return the JSON of one of the server's end points."""
         return json.loads(self.request("GET", path))
 
-    def request(self, method: str, path: str) -> bytes:
+    def request(self, method: str, path: str, body: Mapping[str, object] | None = None) -> bytes:
         headers = {"Authorization": f"token {self.token}"}
-        request = urllib.request.Request(f"{self.url}/{path}", headers=headers, method=method)
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/{path}", data, headers, method=method)
         with urllib.request.urlopen(request, timeout=30) as response:
             return response.read()
 
@@ -196,6 +203,177 @@ class LabServer:
             # After a failed launch, of any kernel, a worker thread of its file handlers can keep the server.
             self.process.kill()
             self.process.wait(10)
+
+
+class Staged:
+    """A Jupyter server with kernels whose launches go as their scripts say, and its users' two ways in."""
+
+    dead_seconds = 3
+    restart_limit = 2
+
+    def __init__(self, home: JupyterHome) -> None:
+        self.home = home
+        site = home.root / "site"
+        facts = site / "staged_kernels-1.dist-info"
+        facts.mkdir(parents=True)
+        (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: staged-kernels\nVersion: 1\n")
+        point = "staged = remote_kernel_provider.testing.staged:StagedLifecycleManager"
+        (facts / "entry_points.txt").write_text(f"[remote_kernel_provider.lifecycle_managers]\n{point}\n")
+        options = (
+            f"--RemoteMapping.dead_kernel_timeout={self.dead_seconds}",
+            f"--KernelRestarter.restart_limit={self.restart_limit}",
+        )
+        self.server = LabServer(home, "jupyter-server", *options, PYTHONPATH=str(site))
+
+    def add(self, *stages: Mapping[str, object], failure: Mapping[str, object] | None = None) -> str:
+        """Make a kernel spec whose launches go through these stages; return its name."""
+        name = f"staged-{uuid.uuid4().hex[:8]}"
+        self.script(name, *stages, failure=failure)
+        stages_module, tiny = (f"remote_kernel_provider.testing.{module}" for module in ("stages", "tiny_kernel"))
+        argv = [sys.executable, "-m", stages_module, str(self._script(name))]
+        argv += [sys.executable, "-m", tiny, "-f", "{connection_file}"]
+        return self.home.add_spec(name, argv, lifecycle="staged")
+
+    def script(self, name: str, *stages: Mapping[str, object], failure: Mapping[str, object] | None = None) -> None:
+        """Say how the next launches of a spec go."""
+        self._script(name).write_text(json.dumps({"stages": stages, "failure": failure}))
+
+    def _script(self, name: str) -> Path:
+        return self.home.root / f"{name}.stages.json"
+
+    def post(self, path: str, /, **body: object):
+        """Return the JSON that an end point answers; its errors are `urllib.error.HTTPError`."""
+        return json.loads(self.server.request("POST", path, body))
+
+    def refused(self, path: str, /, **body: object) -> tuple[int, str]:
+        """Return the status and the message with which an end point refuses."""
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            self.post(path, **body)
+        return refusal.value.code, json.loads(refusal.value.read())["message"]
+
+    def start(self, name: str) -> str:
+        return self.post("api/kernels", name=name)["id"]
+
+    def kernel(self, kernel_id: str):
+        return self.server.get(f"api/kernels/{kernel_id}")
+
+    def listed(self) -> list[str]:
+        return [model["id"] for model in self.server.get("api/kernels")]
+
+    def delete(self, kernel_id: str) -> None:
+        self.server.request("DELETE", f"api/kernels/{kernel_id}")
+
+    def until_idle(self, kernel_id: str, seconds: float = 20) -> dict[str, object]:
+        """Wait until a kernel is idle; return its model."""
+        eventually(lambda: self.kernel(kernel_id)["execution_state"] == "idle", seconds, lambda: self.kernel(kernel_id))
+        return self.kernel(kernel_id)
+
+    def until_dead(self, kernel_id: str, seconds: float = 5) -> str:
+        """Wait until a kernel is dead for good; return the reason in its model."""
+        eventually(lambda: self.kernel(kernel_id)["execution_state"] == "dead", seconds, lambda: self.kernel(kernel_id))
+        return " ".join(self.kernel(kernel_id)["reason"].split())
+
+    def until_unlisted(self, kernel_id: str) -> None:
+        """Wait until a dead kernel has left the list."""
+        eventually(lambda: kernel_id not in self.listed(), self.dead_seconds + 3, self.listed)
+
+    def connect(self, kernel_id: str, **options) -> "KernelSocket":
+        return KernelSocket(self.server, kernel_id, **options)
+
+
+class KernelSocket:
+    """A client of one kernel over the server's websocket, as a browser is; a context manager."""
+
+    protocol = "v1.kernel.websocket.jupyter.org"
+
+    def __init__(self, server: LabServer, kernel_id: str, *, legacy: bool = False) -> None:
+        import websocket
+
+        self._legacy = legacy
+        self._session = uuid.uuid4().hex
+        self._socket = websocket.create_connection(
+            f"{server.url.replace('http', 'ws')}/api/kernels/{kernel_id}/channels?session_id={self._session}",
+            header=[f"Authorization: token {server.token}"],
+            subprotocols=[] if legacy else [self.protocol],
+            timeout=30,
+        )
+
+    def __enter__(self) -> "KernelSocket":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def execute(self, code: str) -> str:
+        """Send a cell; return its id."""
+        from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_v1
+
+        msg_id = uuid.uuid4().hex
+        header = {
+            "msg_id": msg_id,
+            "msg_type": "execute_request",
+            "session": self._session,
+            "username": "test",
+            "date": "2026-01-01T00:00:00Z",
+            "version": "5.4",
+        }
+        message = {"header": header, "parent_header": {}, "metadata": {}, "content": {"code": code, "silent": False}}
+        if self._legacy:
+            self._socket.send(json.dumps({**message, "channel": "shell", "buffers": []}))
+        else:
+            self._socket.send_binary(serialize_msg_to_ws_v1(message, "shell", lambda part: json.dumps(part).encode()))
+        return msg_id
+
+    def receive(self, seconds: float = 30) -> tuple[str, str, dict]:
+        """Return the next message: its type, its parent's id, its content; the type "close" has code and reason."""
+        from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1
+
+        self._socket.settimeout(seconds)
+        opcode, data = self._socket.recv_data()
+        if opcode == 8:
+            return "close", "", {"code": int.from_bytes(data[:2], "big"), "reason": data[2:].decode()}
+        if self._legacy:
+            message = json.loads(data)
+            return message["msg_type"], message["parent_header"].get("msg_id", ""), message["content"]
+        header, parent, _, content = (json.loads(part) for part in deserialize_msg_from_ws_v1(data)[1][:4])
+        return header["msg_type"], parent.get("msg_id", ""), content
+
+    def until(self, kind: str, seconds: float = 30, **content: object) -> tuple[str, dict]:
+        """Return the parent's id and the content of the next message of a type that has these things in its content."""
+        deadline = time.monotonic() + seconds
+        while True:
+            received, parent, found = self.receive(max(0.01, deadline - time.monotonic()))
+            if received == kind and content.items() <= found.items():
+                return parent, found
+            assert received != "close", f"closed while waiting for {kind}: {found}"
+
+    def run(self, code: str) -> str:
+        """Run a cell to its end; return what it printed first."""
+        cell = self.execute(code)
+        text = ""
+        while True:
+            kind, parent, content = self.receive()
+            assert kind != "close", content
+            if parent == cell and kind == "stream":
+                text += content["text"]
+            if parent == cell and kind == "status" and content["execution_state"] == "idle":
+                return text.strip()
+
+    def until_answered(self, seconds: float = 20) -> None:
+        """Wait until cells run again, over this connection, after a restart.
+
+        The server's sockets find the new kernel by themselves, and what it publishes before is lost.
+        """
+        import websocket
+
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            cell = self.execute("pass")
+            with suppress(websocket.WebSocketTimeoutException):
+                while self.receive(0.5)[:2] != ("status", cell):
+                    pass
+                return
+        raise AssertionError(f"no cell ran within {seconds:g} s")
 
 
 def eventually(condition, seconds: float, complaint) -> None:
@@ -297,3 +475,70 @@ def page(request, browser, lab):
         with suppress(Exception):  # whatever is wrong with the page is not to hide the test's own failure
             page.screenshot(path=picture)
     context.close()
+
+
+@pytest.fixture(scope="module")
+def make_staged(tmp_path_factory) -> Iterator[Callable[[], Staged]]:
+    """Start Jupyter servers whose kernels' launches follow scripts."""
+    pytest.importorskip("jupyter_server", reason="Jupyter Server is not installed")
+    pytest.importorskip("websocket", reason="websocket-client is not installed")
+    made: list[Staged] = []
+
+    def make() -> Staged:
+        made.append(Staged(JupyterHome(tmp_path_factory.mktemp("staged"))))
+        made[-1].server.wait_until_ready()
+        return made[-1]
+
+    yield make
+    for staged in made:
+        staged.server.stop()
+        for process in staged.home.kernel_processes():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+@pytest.fixture(scope="module")
+def staged(make_staged) -> Staged:
+    """A Jupyter server whose kernels' launches follow scripts."""
+    return make_staged()
+
+
+@pytest.fixture
+def nothing_left(staged):
+    """Fail when a test leaves a kernel; the server's log is shown then."""
+    yield
+    for kernel_id in staged.listed():
+        staged.delete(kernel_id)
+    print(staged.server.log_tail())
+    staged.home.assert_nothing_left()
+
+
+@pytest.fixture(scope="module")
+def make_home(tmp_path_factory):
+    """Make homes with nothing in them; kernels that a test left in one end with the module."""
+    homes = []
+
+    def make(name: str) -> JupyterHome:
+        homes.append(JupyterHome(tmp_path_factory.mktemp(name)))
+        return homes[-1]
+
+    yield make
+    for home in homes:
+        for process in home.kernel_processes():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+@pytest.fixture(scope="module")
+def serve():
+    """Start servers and wait until they answer; they end with the module."""
+    servers = []
+
+    def start(home: JupyterHome, program: str, *options: str, **environment: str) -> LabServer:
+        servers.append(LabServer(home, program, *options, **environment))
+        servers[-1].wait_until_ready()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()

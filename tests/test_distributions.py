@@ -31,6 +31,12 @@ ENTRY_POINTS = {
     },
     "launchers": {"console_scripts": {"launch-ipykernel"}},
 }
+SHARED_DATA = {
+    "remote_kernel_provider": {
+        "remote_kernel_provider-1.0.0.dev0.data/data/etc/jupyter/jupyter_server_config.d/remote-kernel-provider.json"
+    },
+}
+"""What is installed beside the packages: it enables the server extension."""
 IMPORTED_AS = {
     "ipython-genutils": "ipython_genutils",
     "jupyter-kernel-mgmt": "jupyter_kernel_mgmt",
@@ -111,8 +117,9 @@ class Environment:
         self.python = folder / "bin/python"
         self.scripts = folder / "bin"
 
-    def install(self, *wheels: Wheel) -> None:
-        run(sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", *(w.file for w in wheels))
+    def install(self, *wheels: Wheel, extras: str = "") -> None:
+        files = (f"{wheel.file}{extras}" for wheel in wheels)
+        run(sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", *files)
 
     def installed(self) -> set[str]:
         listed = run(sys.executable, "-m", "pip", "--python", self.python, "list", "--format=freeze")
@@ -125,10 +132,11 @@ class Environment:
         return run(self.python, "-c", IMPORT_EVERYTHING, package, *but).split()
 
 
-def run(*command: str | Path) -> str:
+def run(*command: str | Path, both: bool = False) -> str:
+    """Run a program to its end; return what it printed, on both streams if asked."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    return done.stdout + done.stderr if both else done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +163,8 @@ def environment(tmp_path) -> Environment:
 def test_a_wheel_holds_the_package_alone(wheels, folder):
     wheel = wheels[folder]
     assert f"{wheel.package}/py.typed" in wheel.names
-    assert {name.split("/")[0] for name in wheel.names if ".dist-info/" not in name} == {wheel.package}
+    own = {name for name in wheel.names if ".dist-info/" not in name}
+    assert {name for name in own if not name.startswith(f"{wheel.package}/")} == SHARED_DATA.get(folder, set())
     sources = ROOT / folder / "src"
     modules = {str(file.relative_to(sources)) for file in sources.rglob("*.py")}
     assert {name for name in wheel.names if name.endswith(".py")} == modules
@@ -184,10 +193,21 @@ def test_the_core_works_alone(wheels, environment, tmp_path):
     environment.install(core)
     environment.check()
     assert environment.installed().isdisjoint({"docker", "kubernetes", "ipykernel", "jupyter-server", "pytest"})
-    assert "remote_kernel_provider.launch" in environment.import_everything(core.package, f"{core.package}.testing")
+    for_extras = f"{core.package}.testing", f"{core.package}.jupyter.server."
+    assert "remote_kernel_provider.launch" in environment.import_everything(core.package, *for_extras)
     run(environment.python, "-c", LOAD_ENTRY_POINTS, core.name)
     assert "install" in run(environment.scripts / "jupyter-local-kernelspec", "--help")
     assert "doctor" in run(environment.scripts / "jupyter-remote-kernel", "--help")
+
+
+def test_the_server_extension_is_active_once_it_is_installed(wheels, environment):
+    core = wheels["remote_kernel_provider"]
+    environment.install(core, extras="[server]")
+    environment.check()
+    environment.import_everything(core.package, f"{core.package}.testing")
+    listed = run(environment.scripts / "jupyter-server", "extension", "list", both=True)
+    assert re.search(r"remote_kernel_provider\.jupyter\.server \S*enabled", listed)
+    assert re.search(r"remote_kernel_provider\.jupyter\.server .*OK", listed)
 
 
 def test_the_launchers_work_alone(wheels, environment):

@@ -32,7 +32,8 @@ PAGES = sorted(
 )
 PACKAGES = ("remote_kernel_provider", "docker_kernel_provider", "kubernetes_kernel_provider", "kernel_launchers")
 
-OF_STOCK_JUPYTER = {"console", "execute", "kernelspec", "lab", "nbconvert", "--paths", "--data-dir", "--runtime-dir"}
+OF_STOCK_JUPYTER = {"console", "execute", "kernelspec", "lab", "nbconvert", "server"}
+OF_STOCK_JUPYTER |= {"--paths", "--data-dir", "--runtime-dir"}
 OTHER_PROGRAMS = {"echo", "papermill", "pip", "pytest", "python"}
 
 

@@ -1,5 +1,6 @@
 """Owners, the locks of living hosts, and the proof that one is dead."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from remote_kernel_provider.configuration import RemoteKernelSettings
+from remote_kernel_provider.host import Host
 from remote_kernel_provider.owner import (
     DETACHED,
     HostIdentity,
@@ -72,7 +75,7 @@ def test_a_living_host_is_not_dead_and_a_killed_one_is(identity, holder):
     since = identity.dead_since(owner(identity, "client-1"))
     assert before - 1 < since <= time.time()
     # The first look is remembered, by others too.
-    assert HostIdentity(identity._folder).dead_since(owner(identity, "client-1")) == since
+    assert HostIdentity(identity.folder).dead_since(owner(identity, "client-1")) == since
 
 
 def test_a_fork_neither_holds_nor_releases_its_parents_lock(identity, holder):
@@ -229,3 +232,30 @@ def test_selectors():
     assert OwnerSelector("ann", "h", "server-1").matches(ann)
     for wrong in (OwnerSelector("bob"), OwnerSelector("ann", "x"), OwnerSelector("ann", "h", "server-2")):
         assert not wrong.matches(ann)
+
+
+def test_an_instance_is_held_by_one_living_process_and_was_seen(identity, holder):
+    assert not identity.has_seen("server-1")
+    process, _ = holder("server-1")
+    assert identity.has_seen("server-1")
+    assert not identity.try_to_hold("server-1")
+    process.kill()
+    process.wait()
+    assert identity.try_to_hold("server-1")
+    assert identity.try_to_hold("server-1")
+
+
+async def test_a_host_waits_for_a_predecessor_that_is_about_to_end(folder, holder):
+    process, _ = holder("server-1")
+    host = Host(RemoteKernelSettings(data_folder=str(folder)), "server-1")
+    assert not await host.succeed(0)
+    waiting = asyncio.ensure_future(host.succeed(20))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    process.kill()
+    assert await waiting
+    assert host.returns
+    assert not host.has_launched
+    host.resign()
+    assert not host.returns
+    assert holder("server-1")[1] == "server-1"

@@ -343,6 +343,38 @@ class TestUsers:
             resolve({"uid": "x", "memory": "x"}, identity=Identity("root", "claimed"), profile="none")
 
 
+class TestKernels:
+    SETTINGS = {
+        "allowed_kernels": ["local/*", "k8skp/python"],
+        "allowed_kernels_by_user": {"ada": ["*"], "eve": []},
+        "profiles": {"k8skp/python": {"48g": {}}},
+    }
+
+    @pytest.mark.parametrize(
+        ("user", "profile", "said"),
+        [
+            ("ann", "", None),
+            ("ann", "48g", "'k8skp/python.48g' is refused to user 'ann': allowed_kernels allows local/*, k8skp"),
+            ("ada", "48g", None),
+            ("eve", "", "'k8skp/python' is refused to user 'eve': allowed_kernels_by_user allows none;"),
+        ],
+    )
+    def test_who_may_have_which(self, resolve, user, profile, said):
+        asking = {"settings": self.SETTINGS, "identity": Identity(user, "authenticated"), "profile": profile}
+        if said is None:
+            assert resolve(**asking).kernel_name == "k8skp/python"
+            return
+        with pytest.raises(RefusedError) as refused:
+            resolve(**asking)
+        assert said in str(refused.value)
+
+    def test_what_is_not_allowed_is_not_listed(self, write_spec, make_settings):
+        for name in ("mine", "other"):
+            write_spec({"argv": ["x"]}, name)
+        host = Host(make_settings(allowed_kernels=["local/mine*"], profiles={"local/mine": {"big": {}}}))
+        assert {name for name, _ in LocalKernelProvider(host).find_kernels()} == {"mine", "mine.big"}
+
+
 class TestPolicy:
     @pytest.mark.parametrize(
         ("maxima", "values", "allowed"),

@@ -35,6 +35,14 @@ def test_defaults_without_file_and_environment():
     assert settings.unauthorized_users is None
 
 
+@pytest.mark.parametrize(("cluster", "expected"), [("", "delete"), ("10.0.0.1", "keep")])
+def test_kernels_of_a_stopped_server_are_kept_in_a_cluster_by_default(monkeypatch, cluster, expected):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", cluster)
+    assert load_settings(environment={}).on_server_stop == expected
+    for said in ("keep", "delete"):
+        assert load_settings(environment={"RKP_ON_SERVER_STOP": said}).on_server_stop == said
+
+
 def test_later_wins(config_file):
     config_file("c.RemoteKernelSettings.launch_timeout = 1\nc.RemoteKernelSettings.wait_timeout = 2")
     config_file({"RemoteKernelSettings": {"log_tail": 3, "wait_timeout": 4}}, "json")

@@ -12,7 +12,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from jupyter_core.paths import jupyter_config_path
-from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, TraitError, TraitType, Unicode, validate
+from traitlets import (
+    Bool,
+    CaselessStrEnum,
+    Dict,
+    Float,
+    Integer,
+    List,
+    TraitError,
+    TraitType,
+    Unicode,
+    default,
+    validate,
+)
 from traitlets.config import Config, Configurable
 from traitlets.config.loader import ConfigFileNotFound, JSONFileConfigLoader, PyFileConfigLoader
 
@@ -80,6 +92,19 @@ class RemoteKernelSettings(Configurable):
         help="""Names of the users who may not launch kernels. Default: root, where a client only claims to be root; a
         list that is set also refuses the operating system's user who runs the host.""",
     ).tag(config=True)
+    allowed_kernels = List(
+        Unicode(),
+        default_value=["*"],
+        help="""Shell patterns of the kernels of our providers that are listed and may be launched: ["local/*",
+        "k8skp/python*"]. A profile has a name of its own, 'k8skp/python.48g'. Default: * = all; empty = none. Ordinary
+        kernels of Jupyter Server have KernelSpecManager.allowed_kernelspecs.""",
+    ).tag(config=True)
+    allowed_kernels_by_user = Dict(
+        key_trait=Unicode(),
+        value_trait=List(Unicode()),
+        help="""For some users, by name, patterns in the place of allowed_kernels: {"ada": ["*"]}. The user is whom the
+        server authenticated, else the operating system's or the one that the client claims to be. Default: none.""",
+    ).tag(config=True)
     prohibited_uids = List(
         Integer(), default_value=[0], help="""User ids that no kernel may run as. Default: 0."""
     ).tag(config=True)
@@ -142,11 +167,21 @@ class RemoteKernelSettings(Configurable):
         help="""Seconds after which the kernels of a dead server are swept: until then it may come back and adopt
         them. Default: 86400 (a day). Kernels of dead client programs are swept at once.""",
     ).tag(config=True)
+    on_server_stop = CaselessStrEnum(
+        ["delete", "keep"],
+        help="""What becomes of a Jupyter server's kernels when it is stopped in order: 'delete' ends them; 'keep' lets
+        them run until a server on the same port adopts them. Default: keep in a Kubernetes cluster, else delete. After
+        a crash they are kept anyhow.""",
+    ).tag(config=True)
     data_folder = Unicode(
         "",
         help="""Folder of this user's host identity and locks. Default: empty = 'remote-kernels' in the Jupyter data
         folder.""",
     ).tag(config=True)
+
+    @default("on_server_stop")
+    def _default_on_server_stop(self) -> str:
+        return "keep" if os.environ.get("KUBERNETES_SERVICE_HOST") else "delete"
 
     @validate("port_range")
     def _valid_port_range(self, proposal: Any) -> str:

@@ -7,6 +7,7 @@ import getpass
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -17,7 +18,7 @@ from remote_kernel_provider.configuration import RemoteKernelSettings, load_sett
 from remote_kernel_provider.connection.reported import ResponseServer
 from remote_kernel_provider.errors import ConfigurationError
 from remote_kernel_provider.lifecycle import LifecycleManager
-from remote_kernel_provider.owner import HostIdentity, Owner, OwnerSelector, client_instance
+from remote_kernel_provider.owner import SERVER_PREFIX, HostIdentity, Owner, OwnerSelector, client_instance
 from remote_kernel_provider.parameters.launch_parameters import Identity
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
 
@@ -28,6 +29,9 @@ LIFECYCLE_GROUP = "remote_kernel_provider.lifecycle_managers"
 
 END_GRACE = 1.0
 """Seconds that kernels get which end with their host process."""
+
+LOCK_INTERVAL = 0.05
+"""Seconds between two attempts to have the lock of a predecessor, whose end no event tells."""
 
 PACKAGES = {
     "docker": "docker-kernel-provider",
@@ -55,10 +59,12 @@ class Host:
         self.responses = ResponseServer(settings.response_port, settings.response_port_retries)
         self._wanted = instance or client_instance()
         self._instance = ""
+        self._has_launched = False
         self._lifecycles: dict[str, LifecycleManager] = {}
 
     def owner(self, user: str) -> Owner:
-        """Return this process as the owner of a user's kernel, and hold its lock from now on."""
+        """Return this process as the owner of a user's new kernel, and hold its lock from now on."""
+        self._has_launched = True
         return Owner(user, self.identity.host_id, self.instance)
 
     @property
@@ -70,8 +76,42 @@ class Host:
 
     @property
     def has_launched(self) -> bool:
-        """Whether this process owns kernels, or did."""
-        return bool(self._instance)
+        """Whether this process has launched kernels."""
+        return self._has_launched
+
+    @property
+    def returns(self) -> bool:
+        """Whether a later process will be the same instance: a server, and the only one that lives by this name."""
+        return self._instance.startswith(SERVER_PREFIX)
+
+    async def succeed(self, seconds: float) -> bool:
+        """Hold the lock of the instance that this process was made to be; on the private loop.
+
+        Parameters
+        ----------
+        seconds
+            How long to wait for a predecessor that is about to end.
+
+        Returns
+        -------
+        bool
+            Whether it is held: not while another living process holds it.
+        """
+        deadline = time.monotonic() + seconds
+        while not self._instance:
+            if await asyncio.to_thread(self.identity.try_to_hold, self._wanted):
+                self._instance = self._wanted
+            elif time.monotonic() > deadline:
+                return False
+            else:
+                await asyncio.sleep(LOCK_INTERVAL)
+        return self._instance == self._wanted
+
+    def resign(self) -> None:
+        """Give the lock back, for a successor that may come before this process has ended."""
+        if self._instance:
+            self.identity.release(self._instance)
+            self._instance = ""
 
     def lifecycle(self, name: str) -> LifecycleManager:
         """Return the lifecycle manager of an entry point; one per process.
@@ -101,7 +141,7 @@ class Host:
 
     async def end(self) -> None:
         """End as the process ends: kernels of a program that does not come back end with it."""
-        if self._instance and not self.owner("").returns:
+        if self._instance and not self.returns:
             for lifecycle in self.active_lifecycles():
                 own = await lifecycle.find(OwnerSelector(host_id=self.identity.host_id, instance=self._instance))
                 await asyncio.gather(*(lifecycle.delete(resource, END_GRACE) for resource in own))
@@ -111,9 +151,7 @@ class Host:
         """Release everything; kernels stay."""
         await self.responses.close()
         await asyncio.gather(*(lifecycle.close() for lifecycle in self._lifecycles.values()))
-        if self._instance:
-            self.identity.release(self._instance)
-            self._instance = ""
+        self.resign()
 
 
 def _load(name: str) -> type[LifecycleManager]:

@@ -23,6 +23,9 @@ from remote_kernel_provider.files import make_private_folder, write_private
 DETACHED = "detached"
 """Instance of kernels that belong to no host process: started to be kept, ended only on request."""
 
+SERVER_PREFIX = "server-"
+"""How the instances begin that come back under the same name."""
+
 
 @dataclass(frozen=True)
 class Owner:
@@ -45,7 +48,7 @@ class Owner:
     @property
     def returns(self) -> bool:
         """Whether a later process can be the same instance and adopt its kernels."""
-        return self.instance.startswith("server-")
+        return self.instance.startswith(SERVER_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class OwnerSelector:
 def server_instance(port: int, base_url: str) -> str:
     """Return the instance name of a server, the same after its restart."""
     path = re.sub(r"[^A-Za-z0-9]+", "-", base_url).strip("-")
-    return f"server-{port}" + (f"-{path}" if path else "")
+    return f"{SERVER_PREFIX}{port}" + (f"-{path}" if path else "")
 
 
 def client_instance() -> str:
@@ -86,7 +89,7 @@ class HostIdentity:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._locks = folder / "hosts"
         make_private_folder(folder)
         make_private_folder(self._locks)
@@ -95,7 +98,7 @@ class HostIdentity:
         os.register_at_fork(after_in_child=self._forget)
 
     def _load(self) -> tuple[str, bytes]:
-        file = self._folder / "host.json"
+        file = self.folder / "host.json"
         with suppress(FileNotFoundError):
             return _identity(file)
         fresh = {"host_id": secrets.token_hex(8), "secret": secrets.token_hex(32)}
@@ -119,21 +122,29 @@ class HostIdentity:
         str
             The instance that is held: with a random suffix where another living process holds the one asked for.
         """
+        return instance if self.try_to_hold(instance) else self.hold(client_instance())
+
+    def try_to_hold(self, instance: str) -> bool:
+        """Hold the lock of an instance until this process ends, unless another living process holds it."""
         if instance in self._held:
-            return instance
+            return True
         descriptor = os.open(self._lock(instance), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not _locked(descriptor):
             os.close(descriptor)
-            return self.hold(client_instance())
+            return False
         os.ftruncate(descriptor, 0)
         self._held[instance] = descriptor
-        return instance
+        return True
+
+    def has_seen(self, instance: str) -> bool:
+        """Whether an instance of this name has been on this machine before, or is."""
+        return self._lock(instance).exists()
 
     def release(self, instance: str) -> None:
         """Give a lock back, and forget the instance when it is one that does not return."""
         descriptor = self._held.pop(instance, None)
         if descriptor is not None:
-            if not instance.startswith("server-"):
+            if not instance.startswith(SERVER_PREFIX):
                 self.forget(instance)
             os.close(descriptor)
 

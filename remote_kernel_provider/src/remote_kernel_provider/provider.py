@@ -28,6 +28,7 @@ from remote_kernel_provider.manager import RemoteKernelManager
 from remote_kernel_provider.owner import DETACHED, Owner
 from remote_kernel_provider.parameters.environment import split_parameters
 from remote_kernel_provider.parameters.launch_parameters import ClientRequest, Identity
+from remote_kernel_provider.parameters.policy import allows_kernel
 from remote_kernel_provider.parameters.resolve import resolve_parameters
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
 from remote_kernel_provider.sweep import sweep_dead
@@ -112,13 +113,20 @@ class RemoteKernelProvider(KernelProviderBase):
         return self._catalog.errors()
 
     def find_kernels(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield `(name, attributes)` of each spec, and of each profile that the operator made of it."""
+        """Yield `(name, attributes)` of what the operator allows this process's user; see `kernels`."""
+        settings, user = self._settings(), system_identity().user
+        for name, spec in self.kernels():
+            if allows_kernel(f"{self.id}/{name}", user, settings):
+                yield name, spec.attributes()
+
+    def kernels(self) -> Iterator[tuple[str, KernelSpec]]:
+        """Yield each spec by name, and by `name.profile` each profile that the operator made of it."""
         profiles = self._profiles()
         for name, spec in self.specs().items():
-            yield name, spec.attributes()
+            yield name, spec
             for variant, profile in profiles.get(f"{self.id}/{name}", {}).items():
                 display_name = profile.get("display_name", f"{spec.display_name} ({variant})")
-                yield f"{name}.{variant}", replace(spec, display_name=display_name).attributes()
+                yield f"{name}.{variant}", replace(spec, display_name=display_name)
 
     def _profiles(self) -> Mapping[str, Mapping[str, Any]]:
         # Listing needs no host: no identity is made and no lock is held for it.

@@ -22,13 +22,14 @@ from remote_kernel_provider.errors import RemoteKernelError
 from remote_kernel_provider.host import Host, current_host
 from remote_kernel_provider.jupyter.failures import LaunchHTTPError
 from remote_kernel_provider.jupyter.observing import LAUNCH_OBSERVER
+from remote_kernel_provider.jupyter.users import authenticated_user
 from remote_kernel_provider.kernelspecs.config_keys import LOCAL
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
 from remote_kernel_provider.lifecycle import KernelResource
 from remote_kernel_provider.manager import RemoteKernelManager
 from remote_kernel_provider.owner import server_instance
 from remote_kernel_provider.parameters.environment import passed_by_client, split_parameters
-from remote_kernel_provider.parameters.launch_parameters import ClientRequest
+from remote_kernel_provider.parameters.launch_parameters import ClientRequest, Identity
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
 from remote_kernel_provider.provider import RemoteKernelProvider, claimed_identity, load_provider
 
@@ -45,6 +46,7 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
     _waited_for = False
     _working_dir: str | None = None
     _mirrored = False
+    _user: Identity | None = None
 
     @property
     def has_process(self) -> bool:
@@ -66,6 +68,18 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
             await self._manager.wait()
             self._waited_for = True
         return await self.poll()
+
+    async def ended(self) -> None:
+        """Return when the kernel has ended, by whatever cause; waiting costs nothing."""
+        if self._manager is not None:
+            await self._manager.wait()
+
+    @property
+    def death(self) -> str:
+        """Why the kernel ended, as a sentence; empty while it runs, and once it was cleaned up."""
+        if self._manager is None or not self._manager.status.phase.ended:
+            return ""
+        return self._manager.status.sentence()
 
     async def send_signal(self, signum: int) -> None:
         """Send a signal to the kernel's process; a dead one takes none."""
@@ -144,13 +158,21 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
         values, environment = split_parameters(passed)
         return ClientRequest(
             kernel_id=str(self.kernel_id),
-            identity=claimed_identity(values),
+            identity=self._identity(values),
             values=values,
             environment=environment,
             working_dir=_text(kwargs.get("cwd")),
             profile=profile,
             encryption=_encryption(self.parent),
+            listed_as=str(getattr(self.parent, "kernel_name", "")),
         )
+
+    def _identity(self, values: Mapping[str, Any]) -> Identity:
+        """Return whose kernel it is: whoever restarts it later, it stays theirs."""
+        if self._user is None:
+            user = authenticated_user()
+            self._user = Identity(user, "authenticated") if user else claimed_identity(values)
+        return self._user
 
     def _held(self) -> ConnectionInfo | None:
         """Return the connection that clients of a kernel that is restarted hold already."""
@@ -162,6 +184,7 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
         info["connection_info"] = ConnectionInfo.from_json(self.connection_info).to_json()
         if self._manager is not None:
             info["resource"] = self._manager.resource.to_json()
+            info["working_dir"] = self._working_dir
         return info
 
     async def load_provisioner_info(self, provisioner_info: dict[str, Any]) -> None:
@@ -174,8 +197,18 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
         """
         await super().load_provisioner_info(provisioner_info)
         resource = KernelResource.from_json(provisioner_info["resource"])
-        self._manager = await PRIVATE_LOOP.call(adopt(self._host(), resource, self.log))
+        self._manager = await PRIVATE_LOOP.call(adopt(self._host(), resource, self.log), undo=RemoteKernelManager.leave)
+        self._user = Identity(resource.owner.user, "authenticated")  # at its launch
+        self._waited_for = False
+        self._working_dir = provisioner_info.get("working_dir")
+        self._mirrored = resource.lifecycle == LOCAL
         self.connection_info = _for_jupyter_client(self._manager.connection)  # type: ignore[assignment]
+
+    async def leave(self) -> None:
+        """Let go of the kernel, which runs on: another process, or this one, may take it over."""
+        if self._manager is not None:
+            manager, self._manager = self._manager, None
+            await manager.leave()
 
     def resolve_path(self, path: str) -> str | None:
         """Return a path as the kernel sees it, where kernel and host share their files; None elsewhere."""

@@ -44,6 +44,8 @@ class ClientRequest:
         Name of an operator's profile of the spec; empty = none.
     encryption
         The face's own transport encryption policy; empty = the settings'.
+    listed_as
+        Name by which a client of stock Jupyter started it: what its server's next run lists the kernel by.
     """
 
     kernel_id: str
@@ -53,6 +55,7 @@ class ClientRequest:
     working_dir: str | None = None
     profile: str = ""
     encryption: str = ""
+    listed_as: str = ""
 
 
 @dataclass(frozen=True)

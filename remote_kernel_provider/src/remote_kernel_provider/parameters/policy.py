@@ -42,6 +42,33 @@ def authorize(identity: Identity, spec: KernelSpec, settings: RemoteKernelSettin
             )
 
 
+def allows_kernel(kernel: str, user: str, settings: RemoteKernelSettings) -> bool:
+    """Return whether the operator allows a kernel, `provider/name` or `provider/name.profile`, to a user."""
+    return any(fnmatch.fnmatchcase(kernel, pattern) for pattern in _allowed(user, settings))
+
+
+def check_kernel(kernel: str, user: str, settings: RemoteKernelSettings) -> None:
+    """Check that the operator allows a kernel to a user.
+
+    Raises
+    ------
+    RefusedError
+        Names the setting, and what is allowed.
+    """
+    if not allows_kernel(kernel, user, settings):
+        setting = "allowed_kernels_by_user" if user in settings.allowed_kernels_by_user else "allowed_kernels"
+        allowed = ", ".join(_allowed(user, settings)) or "none"
+        raise RefusedError(
+            f"kernel '{kernel}' is refused to user '{user}': {setting} allows {allowed}; "
+            "choose another kernel or ask the operator"
+        )
+
+
+def _allowed(user: str, settings: RemoteKernelSettings) -> list[str]:
+    patterns: list[str] = settings.allowed_kernels_by_user.get(user, settings.allowed_kernels)
+    return patterns
+
+
 def check_policy(config: Mapping[str, Any], spec: KernelSpec, settings: RemoteKernelSettings) -> None:
     """Check merged values against prohibited ids, maxima and allowed values.
 

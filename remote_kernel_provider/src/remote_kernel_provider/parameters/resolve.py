@@ -11,7 +11,7 @@ from remote_kernel_provider.errors import ConfigurationError, ParameterError, Re
 from remote_kernel_provider.kernelspecs.config_keys import BY_NAME, BY_PARAMETER, ConfigKey
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
 from remote_kernel_provider.parameters.launch_parameters import ClientRequest, LaunchParameters
-from remote_kernel_provider.parameters.policy import authorize, check_policy
+from remote_kernel_provider.parameters.policy import authorize, check_kernel, check_policy
 from remote_kernel_provider.parameters.schema import check_values, properties_of, schema_defaults
 
 IDENTITY_PARAMETERS = frozenset({"id", "username", "language", "name"})
@@ -35,12 +35,15 @@ def resolve_parameters(
     UnauthorizedError
         When this user may not launch this kernel.
     RefusedError
-        When a value is not the client's to set, or the operator's policy forbids the result.
+        When the operator does not allow the kernel, when a value is not the client's to set, or when the operator's
+        policy forbids the result.
     ParameterError
         When a value has the wrong type, breaks the schema, or has no effect with this backend.
     """
     kernel_name = f"{provider_id}/{spec.name}"
     authorize(request.identity, spec, settings)
+    listed_name = f"{kernel_name}.{request.profile}" if request.profile else kernel_name
+    check_kernel(listed_name, request.identity.user, settings)
     asked = _asked(spec, request)
     _check_permission(spec, asked, settings)
     profile = _profile(kernel_name, request.profile, settings)

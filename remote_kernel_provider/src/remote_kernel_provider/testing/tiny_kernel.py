@@ -122,6 +122,9 @@ class TinyKernel:
     def _bound(self, kind: int, channel: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
         socket.linger = 1000
+        if kind == zmq.ROUTER:
+            # As ipykernel does: a server that was restarted has the identities of its predecessor.
+            socket.router_handover = True
         if self._connection.get("curve_secretkey"):
             socket.curve_server = True
             socket.curve_publickey = self._connection["curve_publickey"].encode()

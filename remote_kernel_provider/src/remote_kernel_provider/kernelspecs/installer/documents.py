@@ -127,17 +127,24 @@ def provider_document(spec: NewSpec, kind: SpecKind) -> dict[str, Any]:
 
 
 def stock_document(spec: NewSpec, kind: SpecKind) -> dict[str, Any]:
-    """Return the content of `kernel.json`, by which stock Jupyter lists the kernel and finds its way to ours.
+    """Return the content of `kernel.json`, by which stock Jupyter lists the kernel and finds its way to ours."""
+    return document_of_kernel(spec, kind.kernel(spec.kernel_name))
+
+
+def document_of_kernel(spec: NewSpec, kernel: str) -> dict[str, Any]:
+    """Return the spec by which stock Jupyter runs a provider's kernel.
 
     Its `argv` is the bridge, never the kernel's own command: clients that ignore provisioners would run that one here.
     Its `env` stays empty: it would reach the host's process, not the kernel.
+
+    Parameters
+    ----------
+    spec
+        What it looks like.
+    kernel
+        `provider/name`.
     """
-    kernel = kind.kernel(spec.kernel_name)
-    metadata = dict(spec.metadata)
-    schema = metadata.get("launch_parameter_schema", metadata.get("parameters"))
-    if schema is not None:
-        # Two homes of one schema: kernel-mgmt clients read the first, JEP 87 names the second.
-        metadata["launch_parameter_schema"] = metadata["parameters"] = schema
+    metadata = with_schema(spec.metadata)
     metadata["kernel_provisioner"] = {"provisioner_name": OUR_PROVISIONER, "config": {"kernel": kernel}}
     return {
         "display_name": spec.display_name,
@@ -146,6 +153,15 @@ def stock_document(spec: NewSpec, kind: SpecKind) -> dict[str, Any]:
         "interrupt_mode": spec.interrupt_mode,
         "metadata": metadata,
     }
+
+
+def with_schema(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata with the parameters' schema in both its homes, if it has one.
+
+    Kernel-mgmt clients read the first, JEP 87 names the second.
+    """
+    schema = metadata.get("launch_parameter_schema", metadata.get("parameters"))
+    return dict(metadata) if schema is None else {**metadata, "launch_parameter_schema": schema, "parameters": schema}
 
 
 def to_text(document: Mapping[str, Any]) -> str:

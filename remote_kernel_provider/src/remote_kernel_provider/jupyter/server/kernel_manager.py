@@ -1,0 +1,139 @@
+"""One kernel of ours in a server: its launch can be cancelled, and its death has a reason."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
+
+from remote_kernel_provider.errors import KernelGoneError, LaunchError
+from remote_kernel_provider.jupyter.failures import LaunchHTTPError
+from remote_kernel_provider.jupyter.provisioner import RemoteKernelProvisioner
+from remote_kernel_provider.jupyter.server.extension import compose
+from remote_kernel_provider.jupyter.server.restarter import RemoteRestarter
+
+Cells = dict[str, dict[str, Any]]
+"""Headers of execute requests by message id, oldest first: the first is the cell that runs."""
+
+
+class RemoteServerKernelManager(ServerKernelManager):
+    """Manages one kernel of our provisioner; ordinary kernels have the class that the server is configured with.
+
+    Attributes
+    ----------
+    cells
+        What each client session has sent and the kernel has not finished; here, as connections come and go.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cells: dict[str, Cells] = {}
+        self._under_way: asyncio.Future[None] | None = None
+        self._launching: asyncio.Future[None] | None = None
+        self._cancelled = False
+        self._failure = ""
+
+    @property
+    def starting(self) -> bool:
+        """Whether a start or a restart is under way."""
+        return self._under_way is not None
+
+    async def settle(self) -> None:
+        """Return when no start and no restart is under way."""
+        if self._under_way is not None:
+            await asyncio.wait([self._under_way])
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last launch failed, or the kernel has died for good."""
+        return bool(self.ready.done() and self.ready.exception())
+
+    def start_restarter(self) -> None:
+        """Watch for the kernel's death; the configured restarter without its timer."""
+        self.restarter_class = cast(type[RemoteRestarter], compose(RemoteRestarter, self.restarter_class))
+        super().start_restarter()
+
+    async def start_kernel(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Start the kernel."""
+        with self._noted():
+            await super().start_kernel(*args, **kwargs)
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Note that a start or a restart is under way."""
+        over = self._under_way = asyncio.get_running_loop().create_future()
+        self._cancelled = False
+        try:
+            yield
+        finally:
+            self._under_way = None
+            over.set_result(None)
+
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **kw: Any) -> None:
+        self._launching = asyncio.ensure_future(super()._async_launch_kernel(kernel_cmd, **kw))
+        if self._cancelled:  # while the kernel before was shut down
+            self._launching.cancel()
+        try:
+            await self._launching
+        except asyncio.CancelledError:
+            self._fail(_cancellation())  # jupyter_client leaves `ready` pending for ever
+            raise
+        finally:
+            self._launching = None
+
+    async def cancel_launch(self) -> None:
+        """Cancel a start or a restart that is under way, and return when nothing is left of its launch."""
+        self._cancelled = True
+        if self._launching is not None:
+            self._launching.cancel()
+        await self.settle()
+
+    async def restart_kernel(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Restart the kernel; when that fails, it is dead for good and all clients are told why."""
+        self.cells.clear()
+        self.execution_state = "restarting"
+        with self._noted():
+            try:
+                await super().restart_kernel(*args, **kwargs)
+            except asyncio.CancelledError:
+                if self._cancelled:  # the launch was, and not whoever waits for it
+                    raise _cancellation() from None
+                raise
+            except Exception as error:
+                self._failure = str(error)
+                if self._restarter is not None:
+                    self._restarter.give_up()
+                raise
+        self._failure = ""
+        self.reason = ""
+        self.execution_state = "idle"  # it has answered
+
+    def last_words(self) -> str:
+        """Say why the kernel is not there, as a text for a dialog or a cell."""
+        if self._failure:
+            return self._failure
+        death = self.provisioner.death if isinstance(self.provisioner, RemoteKernelProvisioner) else ""
+        sentence = f"The kernel died: {death}." if death else "The kernel died."
+        return str(LaunchHTTPError(KernelGoneError(sentence), in_dialog=True))
+
+    def mark_dead(self) -> None:
+        """Become a kernel that will not come back, and that says why to whoever asks."""
+        if self.failed:
+            self._failure = str(self.ready.exception())
+        self.execution_state = "dead"
+        self.reason = self.last_words()
+        if not self.failed:  # else its own error stays, with its own status for HTTP
+            self._fail(LaunchHTTPError(KernelGoneError(self.reason)))
+
+    def _fail(self, error: Exception) -> None:
+        if self.ready.done():
+            self._ready = asyncio.get_running_loop().create_future()
+        self.ready.set_exception(error)
+        self.ready.exception()  # looked at, so that nobody complains about it
+
+
+def _cancellation() -> LaunchHTTPError:
+    return LaunchHTTPError(LaunchError("The kernel's launch was cancelled."))
