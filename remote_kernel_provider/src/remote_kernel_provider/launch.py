@@ -6,6 +6,7 @@ One launch gives a working kernel, or an error that says why and an empty backen
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
@@ -31,6 +32,8 @@ from remote_kernel_provider.lifecycle import (
 from remote_kernel_provider.owner import Owner
 from remote_kernel_provider.parameters.launch_parameters import LaunchParameters
 from remote_kernel_provider.private_loop import end_task, settled
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -264,7 +267,10 @@ class _Attempt:
     def _report(self, status: KernelStatus) -> None:
         parameters = self._plan.parameters
         elapsed = time.monotonic() - self._began
-        self._progress(LaunchProgress(parameters.kernel_id, parameters.kernel_name, status, elapsed))
+        try:
+            self._progress(LaunchProgress(parameters.kernel_id, parameters.kernel_name, status, elapsed))
+        except Exception:  # somebody else's callback: the launch does not depend on who watches it
+            log.exception("An observer of the launch of kernel %s failed.", parameters.kernel_id)
 
     async def _answer(self, resource: KernelResource, connect: Connect) -> ConnectionInfo:
         connection = await connect(resource)
