@@ -559,3 +559,16 @@ class TestHeldPorts:
         pool.give_back(ports)
         with socket.socket() as other:
             other.bind(("127.0.0.1", ports[0]))
+
+
+def test_a_watch_that_fails_is_said_and_its_kernel_counts_as_alive(kernels, caplog, monkeypatch):
+    async def failing(self, resource):
+        yield await self.status(resource)
+        raise RuntimeError("the backend's own fault")
+
+    manager = kernels.start("tiny")
+    monkeypatch.setattr(LocalLifecycleManager, "watch", failing)
+    heir = run(adopt(kernels.provider.host, manager.resource))
+    until(lambda: "its end will not be noticed" in caplog.text, 5, "the log line")
+    assert run(heir.is_alive())
+    run(manager.kill())

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from remote_kernel_provider.connection.info import ConnectionInfo
 from remote_kernel_provider.errors import ConfigurationError
 from remote_kernel_provider.files import parse_json
+from remote_kernel_provider.private_loop import end_task
 
 if TYPE_CHECKING:
     from Cryptodome.PublicKey import RSA
@@ -115,6 +116,7 @@ class ResponseServer:
         self._retries = retries if first_port else 0
         self._servers: dict[str, asyncio.Server] = {}
         self._lock = asyncio.Lock()
+        self._serving: set[asyncio.Task[None]] = set()
         self._expected: set[Expectation] = set()
         self._seen: set[str] = set()
         self._key: RSA.RsaKey | None = None
@@ -177,6 +179,12 @@ class ResponseServer:
         return int(port)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving = asyncio.ensure_future(self._take(reader, writer))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+        await asyncio.wait({serving})
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = str((writer.get_extra_info("peername") or ("unknown",))[0])
         try:
             text = await asyncio.wait_for(_read_all(reader), MESSAGE_DEADLINE)
@@ -195,10 +203,12 @@ class ResponseServer:
                 await writer.wait_closed()
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and close every connection."""
         for server in self._servers.values():
             server.close()
         self._servers = {}
+        for serving in list(self._serving):
+            await end_task(serving)
 
 
 async def _read_all(reader: asyncio.StreamReader) -> bytes:

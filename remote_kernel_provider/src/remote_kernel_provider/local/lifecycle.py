@@ -220,7 +220,10 @@ class LocalLifecycleManager(LifecycleManager):
         seal, _, text = content.partition(b"\n")
         if not self._identity.is_sealed(resource.id.encode() + b"\0" + text, seal.decode(errors="replace")):
             raise KernelGoneError(f"what is kept of kernel {resource.kernel_id} was not written by this user's host")
-        return KernelMemory.from_bytes(text)
+        try:
+            return KernelMemory.from_bytes(text)
+        except ValueError as error:  # sealed by another version of ours
+            raise KernelGoneError(f"kernel {resource.kernel_id} cannot be adopted: {error}") from None
 
     async def close(self) -> None:
         """Stop watching; the processes go on."""
