@@ -14,6 +14,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import zmq
+from traitlets import TraitError
+
 from remote_kernel_provider.connection.assigned import assign_connection, check_encryption
 from remote_kernel_provider.connection.channels import KernelChannels
 from remote_kernel_provider.connection.info import ConnectionInfo
@@ -274,9 +277,15 @@ class _Attempt:
 
     async def _answer(self, resource: KernelResource, connect: Connect) -> ConnectionInfo:
         connection = await connect(resource)
-        channels = KernelChannels(connection)
-        await channels.until_open()
-        await channels.kernel_info()
+        try:
+            channels = KernelChannels(connection)
+            await channels.until_open()
+            await channels.kernel_info()
+        except (TraitError, zmq.ZMQError) as error:
+            raise LaunchError(
+                f"{self._name()} cannot be talked to with the keys that its launcher reported: {error}; "
+                "update the launcher"
+            ) from None
         return connection
 
     def _allowed(self) -> float:

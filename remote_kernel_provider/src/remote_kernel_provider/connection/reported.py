@@ -31,6 +31,10 @@ MESSAGE_LIMIT = 64 * 1024
 MESSAGE_DEADLINE = 10.0
 """Seconds in which a connection must have delivered its message."""
 KEY_BITS = 2048
+MAX_CONNECTIONS = 64
+"""Connections that are served at a time; one more ends the oldest, so that the silent cannot keep launchers out."""
+BACKLOG = 16
+"""Connections that wait to be accepted: each costs a descriptor of this process as soon as it is."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class ResponseServer:
         self._retries = retries if first_port else 0
         self._servers: dict[str, asyncio.Server] = {}
         self._lock = asyncio.Lock()
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], None] = {}  # the oldest first
         self._expected: set[Expectation] = set()
         self._seen: set[str] = set()
         self._key: RSA.RsaKey | None = None
@@ -164,7 +168,9 @@ class ResponseServer:
             error: OSError | None = None
             for port in range(self._first_port, self._first_port + self._retries + 1):
                 try:
-                    self._servers[ip] = await asyncio.start_server(self._serve, ip, port, limit=MESSAGE_LIMIT)
+                    self._servers[ip] = await asyncio.start_server(
+                        self._serve, ip, port, limit=MESSAGE_LIMIT, backlog=BACKLOG
+                    )
                     break
                 except OSError as failure:
                     error = failure
@@ -180,9 +186,12 @@ class ResponseServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         serving = asyncio.ensure_future(self._take(reader, writer))
-        self._serving.add(serving)
-        serving.add_done_callback(self._serving.discard)
-        await asyncio.wait({serving})
+        self._serving[serving] = None
+        serving.add_done_callback(lambda _: self._serving.pop(serving, None))
+        if len(self._serving) > MAX_CONNECTIONS:
+            next(iter(self._serving)).cancel()
+        with suppress(asyncio.CancelledError):  # asyncio 3.11 prints the cancellation of a connection's callback
+            await asyncio.wait({serving})
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = str((writer.get_extra_info("peername") or ("unknown",))[0])
