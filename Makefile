@@ -44,7 +44,7 @@ format: $(VENV)/.test  ## Put the code into the project's format
 bench: $(VENV)/.test  ## Measure against the floor and the peers, in one run, as ratios
 	$(BIN)/python -m benchmarks
 
-docs: $(VENV)/.docs  ## Build the site into docs/_build/html
+docs: $(VENV)/.test  ## Build the site into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:  ## Remove everything that make made
@@ -69,10 +69,6 @@ $(VENV)/.lab: $(VENV)/.demo
 	$(BIN)/pip install --quiet $(CONSTRAIN) "jupyterlab>=4"
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.lab requirements-test.txt
-	$(BIN)/pip install --quiet $(CONSTRAIN) -r requirements-test.txt
-	@touch $@
-
-$(VENV)/.docs: $(VENV)/.test docs/requirements.txt
-	$(BIN)/pip install --quiet $(CONSTRAIN) -r docs/requirements.txt
+$(VENV)/.test: $(VENV)/.lab requirements-test.txt docs/requirements.txt
+	$(BIN)/pip install --quiet $(CONSTRAIN) -r requirements-test.txt -r docs/requirements.txt
 	@touch $@

@@ -23,6 +23,8 @@ for version in 3.10 3.11 3.12 3.13; do
     "$environment/bin/pip" install --quiet -e "./remote_kernel_provider[test]" -e "./launchers[python]" matplotlib
     touch "$environment/.ready"
   fi
-  "$environment/bin/python" -m pytest -q -m "not browser and not peers" --ignore=tests \
-    remote_kernel_provider/tests launchers/tests
+  "$environment/bin/python" -m pytest -q -m "not slow" remote_kernel_provider/tests launchers/tests
+  # Of the slow ones those in which the version of Python can make a difference.
+  "$environment/bin/python" -m pytest -q -m slow \
+    remote_kernel_provider/tests/test_{local_contract,kernel_mgmt_clients}.py launchers/tests/test_python_launcher.py
 done

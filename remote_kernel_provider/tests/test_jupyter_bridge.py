@@ -120,7 +120,8 @@ def test_a_second_client_shares_the_kernel(bridged):
 def test_sigint_interrupts_the_cell_and_not_the_bridge(bridged):
     bridge = bridged()
     client = bridge.client()
-    message_id = client.execute("import time; print('busy', flush=True); time.sleep(60)")
+    # Not stop_on_error: what is sent right after the error would be aborted with it.
+    message_id = client.execute("import time; print('busy', flush=True); time.sleep(60)", stop_on_error=False)
     while client.get_iopub_msg(timeout=10)["msg_type"] != "stream":
         pass
     bridge.process.send_signal(signal.SIGINT)

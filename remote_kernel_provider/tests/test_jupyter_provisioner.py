@@ -225,3 +225,16 @@ async def test_a_spec_that_was_removed_is_one_sentence(home, install):
     with pytest.raises(Exception, match="there is no kernel 'local/py'") as raised:
         await manager.start_kernel()
     assert raised.value.status_code == 404
+
+
+async def test_an_observer_that_fails_does_not_fail_the_launch(started, caplog):
+    def fail(progress):
+        raise RuntimeError("nobody watches the watcher")
+
+    token = LAUNCH_OBSERVER.set(fail)
+    try:
+        manager = await started()
+    finally:
+        LAUNCH_OBSERVER.reset(token)
+    assert await run(manager, "print(1)") == "1\n"
+    assert "An observer of the launch" in caplog.text

@@ -19,7 +19,7 @@ import psutil
 import pytest
 import zmq
 
-from remote_kernel_provider.adoption import adopt
+from remote_kernel_provider.adoption import adopt, relaunch
 from remote_kernel_provider.configuration import load_settings
 from remote_kernel_provider.connection.channels import KernelChannels
 from remote_kernel_provider.errors import (
@@ -28,6 +28,7 @@ from remote_kernel_provider.errors import (
     LaunchError,
     LaunchTimeoutError,
     RefusedError,
+    UnauthorizedError,
 )
 from remote_kernel_provider.host import Host
 from remote_kernel_provider.lifecycle import Phase
@@ -35,6 +36,8 @@ from remote_kernel_provider.local.lifecycle import LocalLifecycleManager
 from remote_kernel_provider.local.ports import PortPool
 from remote_kernel_provider.local.process import explain_exit, machine, start_time
 from remote_kernel_provider.local.provider import LocalKernelProvider
+from remote_kernel_provider.local.records import KernelFolder, LocalRecord
+from remote_kernel_provider.sweep import sweep_dead
 from remote_kernel_provider.testing.client import Notebook
 from remote_kernel_provider.testing.kernels import Kernels
 from remote_kernel_provider.testing.other_host import OtherHost
@@ -559,3 +562,111 @@ class TestHeldPorts:
         pool.give_back(ports)
         with socket.socket() as other:
             other.bind(("127.0.0.1", ports[0]))
+
+
+def test_a_watch_that_fails_is_said_and_its_kernel_counts_as_alive(kernels, caplog, monkeypatch):
+    async def failing(self, resource):
+        yield await self.status(resource)
+        raise RuntimeError("the backend's own fault")
+
+    manager = kernels.start("tiny")
+    monkeypatch.setattr(LocalLifecycleManager, "watch", failing)
+    heir = run(adopt(kernels.provider.host, manager.resource))
+    until(lambda: "its end will not be noticed" in caplog.text, 5, "the log line")
+    assert run(heir.is_alive())
+    run(manager.kill())
+
+
+@pytest.mark.slow
+class TestHostsKilledOnTheWay:
+    """What is on the disk when a host is killed at a step of `create`; the sweep of another must see to it."""
+
+    def orphan(self, kernels, folders, command=None):
+        """Make what a killed host leaves: a record without a process, and the process when it came that far."""
+        manager = kernels.start("tiny")
+        resource = replace(manager.resource, owner=replace(manager.resource.owner, instance="client-dead"))
+        run(manager.kill())
+        folder = KernelFolder(folders.parent.parent / "runtime" / "remote-kernels" / resource.id)
+        folder.make()
+        folder.write_record(LocalRecord(resource, 0, None, machine()))
+        if command:
+            return folder, subprocess.Popen(
+                command, stdout=folder.output.open("wb"), stderr=subprocess.STDOUT, start_new_session=True
+            )
+        return folder, None
+
+    def test_before_its_process_there_is_nothing_to_end(self, kernels, jupyter_folders):
+        folder, _ = self.orphan(kernels, jupyter_folders)
+        run(sweep_dead(kernels.host))
+        assert not folder.path.exists()
+
+    def test_after_its_process_it_is_found_by_its_output(self, kernels, jupyter_folders):
+        script = "import os, time; os.dup2(1, 41); os.dup2(os.open(os.devnull, os.O_WRONLY), 1); time.sleep(600)"
+        folder, process = self.orphan(kernels, jupyter_folders, [sys.executable, "-c", script])
+        until(lambda: os.path.exists(f"/proc/{process.pid}/fd/41"), 5, "the kernel to move its output")
+        run(sweep_dead(kernels.host))
+        assert process.wait(timeout=5) == -signal.SIGKILL
+        assert not folder.path.exists()
+
+    def test_one_that_cannot_be_swept_stands_in_nobodys_way(self, kernels, jupyter_folders, monkeypatch, caplog):
+        folders = [self.orphan(kernels, jupyter_folders)[0] for _ in range(2)]
+        stubborn = sorted(folder.path.name for folder in folders)[0]
+        delete = LocalLifecycleManager.delete
+
+        async def refuse(self, resource, grace):
+            if resource.id == stubborn:
+                raise OSError("its disk is gone")
+            await delete(self, resource, grace)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(LocalLifecycleManager, "delete", refuse)
+            run(sweep_dead(kernels.host))
+        assert [folder.path.name for folder in folders if folder.path.exists()] == [stubborn]
+        assert "could not be swept: its disk is gone" in caplog.text
+
+
+@pytest.mark.slow
+def test_an_adopted_kernel_is_no_orphan(kernels):
+    with OtherHost("local", "tiny") as other:
+        resource = other.resource()
+        other.kill()
+    manager = run(adopt(kernels.host, resource))
+    assert manager.resource.owner.instance == kernels.host.instance
+    run(sweep_dead(kernels.host))
+    assert run(manager.is_alive())
+    with OtherHost("local", "tiny") as third:  # its first launch sweeps, too
+        third.resource()
+        assert run(manager.is_alive())
+    assert run(kernels.lifecycle.status(manager.resource)).phase is Phase.RUNNING
+    run(manager.kill())
+
+
+@pytest.mark.slow
+def test_a_restart_that_policy_refuses_keeps_the_kernel(kernels, monkeypatch):
+    manager = kernels.start("tiny")
+    kernels.host.settings.unauthorized_users = [manager.resource.owner.user]
+    with pytest.raises(UnauthorizedError):
+        run(relaunch(kernels.host, manager.resource))
+    assert run(manager.is_alive())
+    run(manager.kill())
+
+
+@pytest.mark.slow
+def test_a_program_may_end_its_kernel_as_it_exits(tmp_path):
+    script = """
+        import atexit
+        from jupyter_client.manager import KernelManager
+        from remote_kernel_provider.manager import RemoteKernelManager
+        from remote_kernel_provider.private_loop import PRIVATE_LOOP
+        ended = []
+        atexit.register(lambda: (PRIVATE_LOOP.run(ended[0].kill()), print("done", flush=True)))
+        from remote_kernel_provider.host import system_identity
+        from remote_kernel_provider.local.provider import LocalKernelProvider
+        from remote_kernel_provider.parameters.launch_parameters import ClientRequest
+        provider = LocalKernelProvider()
+        spec, _ = provider.find("python3")
+        ended.append(PRIVATE_LOOP.run(provider.start(spec, ClientRequest("one", system_identity()))))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "done\n"), ended.stderr

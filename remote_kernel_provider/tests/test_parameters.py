@@ -441,13 +441,22 @@ class TestEncryption:
             ("auto", "required", "disabled", "required"),
             ("auto", "disabled", "auto", "disabled"),
             ("required", "disabled", "disabled", "required"),
-            ("disabled", "required", "required", "disabled"),
+            ("disabled", "required", "auto", "disabled"),
         ],
     )
     def test_the_operator_beats_the_spec_and_the_spec_the_face(self, resolve, operator, spec, face, expected):
         config = {"transport_encryption": spec} if spec else {}
         resolved = resolve(spec={"config": config}, settings={"transport_encryption": operator}, encryption=face)
         assert resolved.encryption == expected
+
+    @pytest.mark.parametrize(("operator", "spec"), [("disabled", "auto"), ("auto", "disabled")])
+    def test_what_a_client_requires_is_never_silently_left_out(self, resolve, operator, spec):
+        with pytest.raises(RefusedError, match="'required' cannot be had"):
+            resolve(
+                spec={"config": {"transport_encryption": spec}},
+                settings={"transport_encryption": operator},
+                encryption="required",
+            )
 
     def test_a_face_that_asks_for_something_unknown(self, resolve):
         with pytest.raises(ParameterError, match=r"'requird'; expected auto, required or disabled"):

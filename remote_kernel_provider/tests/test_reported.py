@@ -275,3 +275,16 @@ class TestPorts:
         await server.close()
         with pytest.raises(ConnectionError):
             await send(expectation.address, b"x")
+
+
+async def test_close_closes_the_connections_of_the_silent():
+    server = ResponseServer()
+    async with server.expect("kernel", "127.0.0.1") as expectation:
+        host, _, port = expectation.address.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"half a mess")
+        await writer.drain()
+        await asyncio.sleep(0)
+    await server.close()
+    assert await asyncio.wait_for(reader.read(), 2) == b""
+    writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -16,9 +17,22 @@ from remote_kernel_provider.provider import load_provider
 
 
 async def adopt(
-    host: Host, resource: KernelResource, log: logging.Logger | logging.LoggerAdapter[Any] | None = None
+    host: Host,
+    resource: KernelResource,
+    log: logging.Logger | logging.LoggerAdapter[Any] | None = None,
+    *,
+    own: bool = True,
 ) -> RemoteKernelManager:
     """Manage a kernel that another process launched; on the private loop.
+
+    Parameters
+    ----------
+    host, resource
+        Who adopts what.
+    log
+        Where its death will be logged.
+    own
+        Whether the kernel belongs to this host from now on; else it is only used, and stays whose it is.
 
     Raises
     ------
@@ -30,6 +44,8 @@ async def adopt(
     status = await lifecycle.status(resource)
     if status.phase.ended:
         raise KernelGoneError(f"kernel {resource.kernel_id} cannot be adopted: {status.sentence()}")
+    if own and resource.owner.instance != DETACHED:
+        resource = await lifecycle.reassign(resource, host.owner(resource.owner.user))
     route = await lifecycle.route(resource, memory.connection.ports)
     launched = Launched(resource, memory.connection.over(route), lifecycle)
     mode = str(memory.arguments.get("interrupt_mode", "signal"))
@@ -52,10 +68,13 @@ async def relaunch(
     memory = await lifecycle.recall(resource)
     provider = load_provider(str(memory.arguments["provider"]), host)
     spec, _ = provider.find(str(memory.arguments["spec"]))
+    request = _request(memory)
+    # What policy refuses by now is refused while the old kernel still runs.
+    await asyncio.to_thread(provider.plan, spec, request)
     await lifecycle.delete(resource, host.settings.delete_grace)
     return await provider.start(
         spec,
-        _request(memory),
+        request,
         replaces=memory.connection,
         detached=resource.owner.instance == DETACHED,
         progress=progress,

@@ -6,12 +6,16 @@ One launch gives a working kernel, or an error that says why and an empty backen
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+
+import zmq
+from traitlets import TraitError
 
 from remote_kernel_provider.connection.assigned import assign_connection, check_encryption
 from remote_kernel_provider.connection.channels import KernelChannels
@@ -31,6 +35,8 @@ from remote_kernel_provider.lifecycle import (
 from remote_kernel_provider.owner import Owner
 from remote_kernel_provider.parameters.launch_parameters import LaunchParameters
 from remote_kernel_provider.private_loop import end_task, settled
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -264,13 +270,22 @@ class _Attempt:
     def _report(self, status: KernelStatus) -> None:
         parameters = self._plan.parameters
         elapsed = time.monotonic() - self._began
-        self._progress(LaunchProgress(parameters.kernel_id, parameters.kernel_name, status, elapsed))
+        try:
+            self._progress(LaunchProgress(parameters.kernel_id, parameters.kernel_name, status, elapsed))
+        except Exception:  # somebody else's callback: the launch does not depend on who watches it
+            log.exception("An observer of the launch of kernel %s failed.", parameters.kernel_id)
 
     async def _answer(self, resource: KernelResource, connect: Connect) -> ConnectionInfo:
         connection = await connect(resource)
-        channels = KernelChannels(connection)
-        await channels.until_open()
-        await channels.kernel_info()
+        try:
+            channels = KernelChannels(connection)
+            await channels.until_open()
+            await channels.kernel_info()
+        except (TraitError, zmq.ZMQError) as error:
+            raise LaunchError(
+                f"{self._name()} cannot be talked to with the keys that its launcher reported: {error}; "
+                "update the launcher"
+            ) from None
         return connection
 
     def _allowed(self) -> float:

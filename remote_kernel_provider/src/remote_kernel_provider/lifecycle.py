@@ -150,7 +150,7 @@ class KernelMemory:
     """
 
     connection: ConnectionInfo
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(repr=False)
 
     def to_bytes(self) -> bytes:
         """Serialize as JSON."""
@@ -199,8 +199,8 @@ class KernelRequest:
     parameters: LaunchParameters
     owner: Owner
     generation: str
-    substitutions: Mapping[str, str]
-    environment: Mapping[str, str]
+    substitutions: Mapping[str, str] = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
     memory: KernelMemory | None
 
     def command(self, **known_to_backend: str) -> list[str]:
@@ -333,6 +333,18 @@ class LifecycleManager(ABC):
         ------
         KernelGoneError
             When nothing is kept, or it is not what this user's host wrote.
+        """
+
+    @abstractmethod
+    async def reassign(self, resource: KernelResource, owner: Owner) -> KernelResource:
+        """Note a new owner, so that no sweep takes the kernel for a dead host's; return the handle with it.
+
+        Called by whoever adopts the kernel.
+
+        Raises
+        ------
+        KernelGoneError
+            When it is no longer there.
         """
 
     @abstractmethod

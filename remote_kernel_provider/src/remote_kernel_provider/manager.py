@@ -74,10 +74,14 @@ class RemoteKernelManager(KernelManagerABC):
         return manager
 
     async def _follow(self) -> None:
-        async for status in self._lifecycle.watch(self.resource):
-            self._status = status
-            if status.phase.ended:
-                break
+        try:
+            async for status in self._lifecycle.watch(self.resource):
+                self._status = status
+                if status.phase.ended:
+                    break
+        except Exception:  # noqa: BLE001  # a backend's fault says nothing about the kernel: it counts as alive
+            self._log.exception("The watch of kernel %s failed; its end will not be noticed.", self.kernel_id)
+            return
         self._ended.set()
         if not self._ending and self._status.phase is not Phase.SUCCEEDED:
             self._log.error(

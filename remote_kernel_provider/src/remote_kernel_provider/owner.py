@@ -17,6 +17,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakMethod
 
 from remote_kernel_provider.files import make_private_folder, write_private
 
@@ -95,7 +96,8 @@ class HostIdentity:
         make_private_folder(self._locks)
         self.host_id, self._secret = self._load()
         self._held: dict[str, int] = {}
-        os.register_at_fork(after_in_child=self._forget)
+        forget = WeakMethod(self._forget)
+        os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
     def _load(self) -> tuple[str, bytes]:
         file = self.folder / "host.json"

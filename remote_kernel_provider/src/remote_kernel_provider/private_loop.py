@@ -94,7 +94,6 @@ class PrivateLoop:
 
         with contextlib.suppress(concurrent.futures.TimeoutError, RuntimeError):
             asyncio.run_coroutine_threadsafe(settle(), loop).result(EXIT_GRACE)
-        loop.call_soon_threadsafe(loop.stop)
 
     def at_exit(self, finish: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a coroutine function on the private loop when the process ends, last registered first."""

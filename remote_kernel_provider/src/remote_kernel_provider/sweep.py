@@ -53,9 +53,17 @@ async def sweep_dead(host: Host) -> None:
     try:
         for orphan in await find_orphans(host, host.active_lifecycles()):
             if not orphan.adoptable:
-                await delete_orphan(host, orphan)
+                await _try_to_delete(host, orphan)
     except (RemoteKernelError, OSError) as error:
-        log.warning("The kernels that dead hosts left could not be swept: %s", error)
+        log.warning("The kernels that dead hosts left could not be looked for: %s", error)
+
+
+async def _try_to_delete(host: Host, orphan: Orphan) -> None:
+    """Delete an orphan; one that cannot be deleted stands in nobody's way."""
+    try:
+        await delete_orphan(host, orphan)
+    except (RemoteKernelError, OSError) as error:
+        log.warning("Kernel %s of a dead host could not be swept: %s", orphan.resource.kernel_id, error)
 
 
 async def delete_orphan(host: Host, orphan: Orphan) -> None:

@@ -23,7 +23,9 @@ class PrivateDirectory:
     """
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="kernel-"))
+        # A host that removes a folder of its own with the kernel names it: so nothing stays even after SIGKILL.
+        parent = os.environ.pop("KERNEL_PRIVATE_FOLDER", None)
+        self.path = Path(tempfile.mkdtemp(prefix="kernel-", dir=parent))
         self._owner = os.getpid()
         atexit.register(self.remove)
         # By default SIGTERM ends a process without running what was registered with atexit.

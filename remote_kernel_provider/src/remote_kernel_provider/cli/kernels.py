@@ -92,7 +92,7 @@ def interrupt_command(kernel_id: str) -> None:
 
 
 async def _interrupt(resource: KernelResource) -> None:
-    manager = await adopt(current_host(), resource)
+    manager = await adopt(current_host(), resource, own=False)
     await manager.interrupt()
     await manager.leave()
 

@@ -133,9 +133,15 @@ def _json(candidate: Candidate) -> dict[str, object]:
 
 async def _sweep(chosen: Sequence[Candidate]) -> None:
     host = current_host()
+    errors: list[Exception] = []
     for candidate in chosen:
-        if candidate.orphan is not None:
-            await delete_orphan(host, candidate.orphan)
-        else:
-            await host.lifecycle(candidate.resource.lifecycle).delete(candidate.resource, 0)
-        connection_file(candidate.resource.kernel_id).unlink(missing_ok=True)
+        try:
+            if candidate.orphan is not None:
+                await delete_orphan(host, candidate.orphan)
+            else:
+                await host.lifecycle(candidate.resource.lifecycle).delete(candidate.resource, 0)
+            connection_file(candidate.resource.kernel_id).unlink(missing_ok=True)
+        except (RemoteKernelError, OSError) as error:
+            errors.append(error)
+    if errors:  # said when the others are gone: none stands in another's way
+        raise errors[0]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from remote_kernel_provider.connection.info import ConnectionInfo
 from remote_kernel_provider.errors import ConfigurationError
 from remote_kernel_provider.files import parse_json
+from remote_kernel_provider.private_loop import end_task
 
 if TYPE_CHECKING:
     from Cryptodome.PublicKey import RSA
@@ -30,6 +31,10 @@ MESSAGE_LIMIT = 64 * 1024
 MESSAGE_DEADLINE = 10.0
 """Seconds in which a connection must have delivered its message."""
 KEY_BITS = 2048
+MAX_CONNECTIONS = 64
+"""Connections that are served at a time; one more ends the oldest, so that the silent cannot keep launchers out."""
+BACKLOG = 16
+"""Connections that wait to be accepted: each costs a descriptor of this process as soon as it is."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,7 @@ class ResponseServer:
         self._retries = retries if first_port else 0
         self._servers: dict[str, asyncio.Server] = {}
         self._lock = asyncio.Lock()
+        self._serving: dict[asyncio.Task[None], None] = {}  # the oldest first
         self._expected: set[Expectation] = set()
         self._seen: set[str] = set()
         self._key: RSA.RsaKey | None = None
@@ -162,7 +168,9 @@ class ResponseServer:
             error: OSError | None = None
             for port in range(self._first_port, self._first_port + self._retries + 1):
                 try:
-                    self._servers[ip] = await asyncio.start_server(self._serve, ip, port, limit=MESSAGE_LIMIT)
+                    self._servers[ip] = await asyncio.start_server(
+                        self._serve, ip, port, limit=MESSAGE_LIMIT, backlog=BACKLOG
+                    )
                     break
                 except OSError as failure:
                     error = failure
@@ -177,6 +185,15 @@ class ResponseServer:
         return int(port)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving = asyncio.ensure_future(self._take(reader, writer))
+        self._serving[serving] = None
+        serving.add_done_callback(lambda _: self._serving.pop(serving, None))
+        if len(self._serving) > MAX_CONNECTIONS:
+            next(iter(self._serving)).cancel()
+        with suppress(asyncio.CancelledError):  # asyncio 3.11 prints the cancellation of a connection's callback
+            await asyncio.wait({serving})
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = str((writer.get_extra_info("peername") or ("unknown",))[0])
         try:
             text = await asyncio.wait_for(_read_all(reader), MESSAGE_DEADLINE)
@@ -195,10 +212,12 @@ class ResponseServer:
                 await writer.wait_closed()
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and close every connection."""
         for server in self._servers.values():
             server.close()
         self._servers = {}
+        for serving in list(self._serving):
+            await end_task(serving)
 
 
 async def _read_all(reader: asyncio.StreamReader) -> bytes:

@@ -42,11 +42,14 @@ from remote_kernel_provider.local.process import (
     writers,
 )
 from remote_kernel_provider.local.records import KernelFolder, LocalRecord, folders
-from remote_kernel_provider.owner import HostIdentity, OwnerSelector
+from remote_kernel_provider.owner import HostIdentity, Owner, OwnerSelector
 from remote_kernel_provider.parameters.environment import inherited_environment, with_references
 from remote_kernel_provider.private_loop import settled
 
 UNKNOWN_PID = 0
+
+PRIVATE_FOLDER_VARIABLE = "KERNEL_PRIVATE_FOLDER"
+"""Tells a launcher of ours where to put its connection file: here it is removed with the kernel, however that ends."""
 
 Child = subprocess.Popen[bytes]
 
@@ -100,11 +103,11 @@ class LocalLifecycleManager(LifecycleManager):
         return resource
 
     async def _start(self, request: KernelRequest, folder: KernelFolder) -> KernelResource:
-        if request.memory is not None:
-            write_private(folder.connection_file, json.dumps(request.memory.connection.to_json()).encode())
         command = _with_our_python(request.command(connection_file=str(folder.connection_file), prefix=sys.prefix))
         inherited = inherited_environment(os.environ)
         environment = {**inherited, **with_references(request.spec.env, inherited), **request.environment}
+        if request.memory is None:
+            environment[PRIVATE_FOLDER_VARIABLE] = str(folder.path)
         resource = KernelResource(
             lifecycle=self.name,
             id=folder.path.name,
@@ -117,12 +120,13 @@ class LocalLifecycleManager(LifecycleManager):
         # Before the process: should the host be killed in between, the folder tells whose it is and leads to it.
         folder.write_record(LocalRecord(resource, UNKNOWN_PID, None, machine()))
         if request.memory is not None:
+            write_private(folder.connection_file, json.dumps(request.memory.connection.to_json()).encode())
             self._remember(resource, folder, request.memory)
         child = await _spawned(command, environment, request, folder)
         try:
             process = self._processes[resource.id] = WatchedProcess(child.pid, start_time(child.pid), child)
             folder.write_record(LocalRecord(resource, child.pid, process.started, machine()))
-        except OSError:
+        except BaseException:  # nobody else knows of this process
             _kill(child)
             await self.delete(resource, 0)
             raise
@@ -220,7 +224,20 @@ class LocalLifecycleManager(LifecycleManager):
         seal, _, text = content.partition(b"\n")
         if not self._identity.is_sealed(resource.id.encode() + b"\0" + text, seal.decode(errors="replace")):
             raise KernelGoneError(f"what is kept of kernel {resource.kernel_id} was not written by this user's host")
-        return KernelMemory.from_bytes(text)
+        try:
+            return KernelMemory.from_bytes(text)
+        except ValueError as error:  # sealed by another version of ours
+            raise KernelGoneError(f"kernel {resource.kernel_id} cannot be adopted: {error}") from None
+
+    async def reassign(self, resource: KernelResource, owner: Owner) -> KernelResource:
+        """Write the new owner into the kernel's record."""
+        folder = self._folder(resource)
+        record = self._record(folder)
+        if record is None:
+            raise KernelGoneError(f"nothing is kept of kernel {resource.kernel_id}; it cannot be adopted")
+        owned = replace(record.resource, owner=owner)
+        folder.write_record(replace(record, resource=owned))
+        return owned
 
     async def close(self) -> None:
         """Stop watching; the processes go on."""
@@ -324,8 +341,8 @@ def _check_user(request: KernelRequest) -> None:
 
 
 def _is_running(record: LocalRecord) -> bool:
-    here = machine()
-    return dict(record.machine) == here and start_time(record.pid) in (record.started, "")
+    started = None if record.pid == UNKNOWN_PID else start_time(record.pid)
+    return dict(record.machine) == machine() and started is not None and started in (record.started, "")
 
 
 def _unseen_end(record: LocalRecord) -> KernelStatus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import select
 import signal
@@ -70,13 +71,16 @@ def spawn(
 
 
 def writers(output: Path) -> list[int]:
-    """Return the session leaders whose standard output is this file: what a host that was killed had just started."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/fd/1"):
+    """Return the session leaders that have this file open: what a host that was killed had just started.
+
+    Not only as their standard output: ipykernel takes that over, and keeps the file under another number.
+    """
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*/fd/[0-9]*"):
         with suppress(OSError):
             if os.readlink(entry) == str(output):  # noqa: PTH115  # compared, not followed
                 pid = int(entry.parts[2])
-                if os.getsid(pid) == pid:
+                if pid not in found and os.getsid(pid) == pid:
                     found.append(pid)
     return found
 
@@ -118,7 +122,7 @@ class WatchedProcess:
 
     def _open(self) -> int:
         if sys.platform == "linux":
-            return os.pidfd_open(self.pid)
+            return _pidfd_open(self.pid)
         else:  # noqa: RET505  # as above
             self._queue = select.kqueue()
             flags = select.KQ_EV_ADD | select.KQ_EV_ONESHOT
@@ -163,13 +167,32 @@ class WatchedProcess:
         if self._descriptor is None:
             raise ProcessLookupError
         if sys.platform == "linux":
-            signal.pidfd_send_signal(self._descriptor, signum)
+            _pidfd_send_signal(self._descriptor, signum)
         else:
             os.kill(self.pid, signum)
 
     def signal_group(self, signum: int) -> None:
         """Send a signal to the process and all of its group that is left, also when it has ended itself."""
         signal_group(self.pid, self.started, signum)
+
+
+def _pidfd_open(pid: int) -> int:
+    return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else _system_call(434, pid, 0)
+
+
+def _pidfd_send_signal(descriptor: int, signum: int) -> None:
+    if hasattr(signal, "pidfd_send_signal"):
+        signal.pidfd_send_signal(descriptor, signum)
+    else:
+        _system_call(424, descriptor, signum, None, 0)
+
+
+def _system_call(number: int, *arguments: int | None) -> int:
+    """Make a system call that a Python built on an old system lacks; these have one number on every architecture."""
+    result: int = ctypes.CDLL(None, use_errno=True).syscall(number, *arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
 
 
 def signal_group(pid: int, started: str | None, signum: int) -> None:

@@ -59,7 +59,11 @@ class KernelFolder:
 
     def remove(self) -> None:
         """Remove it and all that is in it; idempotent."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        # Its name first: another host that notes the kernel's end right now finds no folder to write into.
+        leaving = self.path.with_name(f".{self.path.name}")
+        with suppress(OSError):
+            self.path.rename(leaving)
+        shutil.rmtree(leaving, ignore_errors=True)
 
     def write_record(self, record: LocalRecord) -> None:
         """Write which process the kernel is."""

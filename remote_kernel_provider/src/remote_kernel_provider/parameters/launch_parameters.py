@@ -50,8 +50,8 @@ class ClientRequest:
 
     kernel_id: str
     identity: Identity
-    values: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     working_dir: str | None = None
     profile: str = ""
     encryption: str = ""
@@ -87,6 +87,6 @@ class LaunchParameters:
     language: str
     identity: Identity
     config: Mapping[str, Any]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     working_dir: str | None
     encryption: str

@@ -92,7 +92,7 @@ def _asked(spec: KernelSpec, request: ClientRequest) -> dict[str, Any]:
     asked = {names.get(name.upper(), name): value for name, value in request.values.items()}
     for name, value in asked.items():
         try:
-            json.dumps(value)
+            json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
             raise ParameterError(
                 f"parameter '{name}' of kernel '{spec.name}' is a {type(value).__name__}; expected what JSON can hold"
@@ -149,13 +149,19 @@ def _encryption(face: str, spec: KernelSpec, settings: RemoteKernelSettings) -> 
 
     A face whose clients know no CURVE says `disabled`, unless its client asks.
     """
-    for policy in (settings.transport_encryption, spec.config.get("transport_encryption", "auto")):
-        if policy != "auto":
-            return str(policy)
     try:
-        return str(BY_NAME["transport_encryption"].read(face or "auto"))
+        asked = str(BY_NAME["transport_encryption"].read(face or "auto"))
     except ValueError as error:
         raise ParameterError(f"transport_encryption is {face!r}; expected {error}") from None
+    for policy in (settings.transport_encryption, spec.config.get("transport_encryption", "auto")):
+        if policy == "disabled" and asked == "required":
+            raise RefusedError(
+                f"transport_encryption 'required' cannot be had for kernel '{spec.name}': the operator or the spec "
+                "disabled it; ask for less, or ask the operator"
+            )
+        if policy != "auto":
+            return str(policy)
+    return asked
 
 
 def _variables(config: Mapping[str, Any]) -> dict[str, str]:

@@ -88,9 +88,14 @@ def _typed(value: Any, rule: Any) -> Any:
     if "string" in kinds:
         return value
     try:
-        return json.loads(value)
+        return json.loads(value, parse_constant=_refuse)
     except ValueError:
         return value  # the validator says what is wrong with it
+
+
+def _refuse(word: str) -> None:
+    # NaN is no JSON, and no maximum stops it.
+    raise ValueError(word)
 
 
 def _short(message: str, limit: int = 300) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -116,6 +117,14 @@ class NiceLifecycleManager(LifecycleManager):
         if not self._identity.is_sealed(resource.id.encode() + content, seal.decode(errors="replace")):
             raise KernelGoneError(f"nothing that this user's host wrote is kept of kernel {resource.kernel_id}")
         return KernelMemory.from_bytes(content)
+
+    async def reassign(self, resource, owner):
+        record = self._folder(resource).record()
+        if record is None:
+            raise KernelGoneError(f"nothing is kept of kernel {resource.kernel_id}")
+        owned = dataclasses.replace(record.resource, owner=owner)
+        self._folder(resource).write_record(dataclasses.replace(record, resource=owned))
+        return owned
 
     async def close(self):
         for process in self._processes.values():
