@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 from remote_kernel_provider.errors import KernelGoneError
@@ -44,8 +45,8 @@ async def adopt(
     status = await lifecycle.status(resource)
     if status.phase.ended:
         raise KernelGoneError(f"kernel {resource.kernel_id} cannot be adopted: {status.sentence()}")
-    if own and resource.owner.instance != DETACHED:
-        resource = await lifecycle.reassign(resource, host.owner(resource.owner.user))
+    if own and resource.owner.instance not in (DETACHED, host.instance):
+        resource = await lifecycle.reassign(resource, replace(resource.owner, instance=host.instance))
     route = await lifecycle.route(resource, memory.connection.ports)
     launched = Launched(resource, memory.connection.over(route), lifecycle)
     mode = str(memory.arguments.get("interrupt_mode", "signal"))
