@@ -24,7 +24,7 @@ test: $(VENV)/.test  ## Run everything that this machine allows
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
-	tests/other-pythons.sh
+	tests/other-pythons.sh $(PYTEST_OPTIONS)
 
 test-fast: $(VENV)/.test  ## Run the unit tests alone
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)

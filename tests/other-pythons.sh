@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Unit tests and the local contract on every supported Python that this machine has, but the one of .venv.
+# Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 main=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -23,8 +24,8 @@ for version in 3.10 3.11 3.12 3.13; do
     "$environment/bin/pip" install --quiet -e "./remote_kernel_provider[test]" -e "./launchers[python]" matplotlib
     touch "$environment/.ready"
   fi
-  "$environment/bin/python" -m pytest -q -m "not slow" remote_kernel_provider/tests launchers/tests
+  "$environment/bin/python" -m pytest -q "$@" -m "not slow" remote_kernel_provider/tests launchers/tests
   # Of the slow ones those in which the version of Python can make a difference.
-  "$environment/bin/python" -m pytest -q -m slow \
+  "$environment/bin/python" -m pytest -q "$@" -m slow \
     remote_kernel_provider/tests/test_{local_contract,kernel_mgmt_clients}.py launchers/tests/test_python_launcher.py
 done
