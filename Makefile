@@ -6,7 +6,7 @@ CONSTRAIN = -c constraints.txt
 PACKAGES  = ./remote_kernel_provider ./docker_kernel_provider ./kubernetes_kernel_provider ./launchers[python]
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-fast test-pythons lint format bench docs clean
+.PHONY: help demo lab test test-fast test-pythons conformance lint format bench docs clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ lint: $(VENV)/.test  ## Check style and types
 format: $(VENV)/.test  ## Put the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+conformance: $(VENV)/.test  ## Run Jupyter Server's own tests with our classes (four minutes more than make test)
+	RUN_CONFORMANCE=1 $(BIN)/python -m pytest tests/test_server_conformance.py $(PYTEST_OPTIONS)
 
 bench: $(VENV)/.test  ## Measure against the floor and the peers, in one run, as ratios
 	$(BIN)/python -m benchmarks

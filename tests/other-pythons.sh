@@ -25,7 +25,8 @@ for version in 3.10 3.11 3.12 3.13; do
     touch "$environment/.ready"
   fi
   "$environment/bin/python" -m pytest -q "$@" -m "not slow" remote_kernel_provider/tests launchers/tests
-  # Of the slow ones those in which the version of Python can make a difference.
+  # Of the slow ones those in which the version of Python can make a difference, on the oldest and the newest.
+  [ "$version" = 3.12 ] && continue
   "$environment/bin/python" -m pytest -q "$@" -m slow \
     remote_kernel_provider/tests/test_{local_contract,kernel_mgmt_clients}.py launchers/tests/test_python_launcher.py
 done

@@ -11,7 +11,12 @@ import pytest
 jupyter_server = pytest.importorskip("jupyter_server", reason="Jupyter Server is not installed")
 pytest.importorskip("pytest_jupyter", reason="pytest-jupyter is not installed")
 
-pytestmark = [pytest.mark.slow, pytest.mark.peers, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.peers,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not os.environ.get("RUN_CONFORMANCE"), reason="four minutes: make conformance"),
+]
 
 HERE = Path(__file__).parent
 EXTENSION = HERE.parent / "remote_kernel_provider/etc/jupyter/jupyter_server_config.d/remote-kernel-provider.json"

@@ -317,9 +317,9 @@ def test_interrupts_a_busy_cell(kernel: Kernel, run: Run) -> None:
 def test_an_idle_kernel_survives_an_interrupt(kernel: Kernel, run: Run) -> None:
     with kernel.client() as client:
         kernel.command({"signum": 2})
-        # Nothing tells when the signal has arrived: it may be while the next cell runs, and then ends that one.
-        answers = (run(client, "print(6 * 7)") for _ in range(5))
-        assert {"stdout": "42\n"} in answers
+        # Nothing tells when the signal has arrived, and ipykernel loses the reply of a request that it hits on its way.
+        time.sleep(0.5)
+        assert run(client, "print(6 * 7)") == {"stdout": "42\n"}
 
 
 def test_other_signals_reach_the_process(kernel: Kernel, run: Run) -> None:
