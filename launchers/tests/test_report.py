@@ -60,6 +60,7 @@ def test_deliver_sends_all_and_ends_the_stream() -> None:
     assert host == report.Host("127.0.0.1", is_this_machine=True)
 
 
+@pytest.mark.slow
 def test_deliver_waits_for_a_host_that_is_not_there_yet() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))

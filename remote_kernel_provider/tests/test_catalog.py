@@ -108,6 +108,7 @@ def test_what_is_no_spec_costs_nothing(catalog, write, tmp_path, caplog):
     assert all("folder" in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.slow
 def test_thousands_are_listed_without_being_read_again(catalog, write, reads):
     for number in range(2000):
         write("strong", f"kernel-{number}")

@@ -141,6 +141,7 @@ def test_two_servers_of_one_name_are_two_instances(identity, holder):
     assert second.startswith("client-")
 
 
+@pytest.mark.slow
 def test_a_look_at_the_lock_never_takes_a_servers_name_away(identity, holder):
     """A server may start at the very moment at which somebody looks whether it is dead."""
     process, _ = holder("server-8888")
