@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
+# How many processes share the tests; most tests wait more than they compute.
+JOBS   ?= 3
 CONSTRAIN = -c constraints.txt
 PACKAGES  = ./remote_kernel_provider ./docker_kernel_provider ./kubernetes_kernel_provider ./launchers[python]
 
@@ -23,14 +25,14 @@ test: $(VENV)/.test  ## Run everything that this machine allows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
-	tests/other-pythons.sh $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_OPTIONS)
+	tests/other-pythons.sh -n $(JOBS) --dist loadfile $(PYTEST_OPTIONS)
 
 test-fast: $(VENV)/.test  ## Run the unit tests alone
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
 
 test-pythons: $(VENV)/.test  ## Run unit tests and the local contract on every other Python that is here
-	tests/other-pythons.sh
+	tests/other-pythons.sh -n $(JOBS) --dist loadfile
 
 lint: $(VENV)/.test  ## Check style and types
 	$(BIN)/ruff check .

@@ -4,62 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import socket
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
-from tornado.websocket import websocket_connect
 
+from benchmarks import serving
 from benchmarks.measuring import Row, alternate, timed
+from benchmarks.serving import Server, add_specs
 
 SPECS = 1000
 EXTENSION = "remote_kernel_provider.jupyter.server"
 IDLE_KERNELS = 50
 IDLE_SECONDS = 30.0
-TOKEN = "a-token-for-benchmarks"
-PATIENCE = 60.0
-"""Seconds that a server has to answer."""
-
-
-class Server:
-    """A server in a process of its own."""
-
-    def __init__(self, port: int, pid: int) -> None:
-        self.pid = pid
-        self._url = f"http://127.0.0.1:{port}"
-
-    def get(self, path: str) -> Any:
-        """Return the JSON of an end point."""
-        request = urllib.request.Request(f"{self._url}/{path}", headers={"Authorization": f"token {TOKEN}"})
-        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
-            return json.load(response)
-
-    async def start(self, name: str) -> str:
-        """Start a kernel and wait until a client is connected, which is when it has answered; return its id."""
-        client = AsyncHTTPClient(max_clients=100)
-        headers = {"Authorization": f"token {TOKEN}"}
-        body = json.dumps({"name": name})
-        posted = await client.fetch(
-            f"{self._url}/api/kernels", method="POST", body=body, headers=headers, request_timeout=PATIENCE
-        )
-        kernel_id = str(json.loads(posted.body)["id"])
-        url = f"{self._url.replace('http', 'ws')}/api/kernels/{kernel_id}/channels?session_id={kernel_id}"
-        (await websocket_connect(HTTPRequest(url, headers=headers, request_timeout=PATIENCE))).close()
-        return kernel_id
-
-    async def end(self, kernel_id: str) -> None:
-        """Shut a kernel down."""
-        url, headers = f"{self._url}/api/kernels/{kernel_id}", {"Authorization": f"token {TOKEN}"}
-        await AsyncHTTPClient().fetch(url, method="DELETE", headers=headers, request_timeout=PATIENCE)
 
 
 @asynccontextmanager
@@ -69,33 +27,9 @@ async def serve(folder: Path, *, with_extension: bool) -> AsyncIterator[Server]:
     config.mkdir(parents=True, exist_ok=True)
     enabled = {"jpserver_extensions": {EXTENSION: with_extension}}
     (config / "jupyter_server_config.json").write_text(json.dumps({"ServerApp": enabled}))
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", f"--ServerApp.port={port}"),
-        *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={TOKEN}"),
-        env={**os.environ, "JUPYTER_CONFIG_DIR": str(config), "JUPYTER_DATA_DIR": str(folder)},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        server = Server(port, process.pid)
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                await asyncio.to_thread(server.get, "api/status")
-                break
-            except urllib.error.URLError:
-                if process.returncode is not None or time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(0.1)
+    environment = {"JUPYTER_CONFIG_DIR": str(config)}
+    async with serving.serve(folder, serving.free_port(), environment, config / "server.log") as server:
         yield server
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
 
 
 async def listing(folder: Path, rounds: int = 9) -> list[Row]:
@@ -125,7 +59,7 @@ async def listing(folder: Path, rounds: int = 9) -> list[Row]:
 
 async def start(folder: Path, rounds: int = 10) -> list[Row]:
     """From the POST until a client is connected, for one command as an ordinary kernel and as one of ours."""
-    _add_specs(folder, "plain", "ipykernel_launcher")
+    add_specs(folder, "plain", "ipykernel_launcher")
 
     def starting(server: Server, name: str) -> Callable[[], Awaitable[float]]:
         async def measure() -> float:
@@ -147,7 +81,7 @@ async def start(folder: Path, rounds: int = 10) -> list[Row]:
 
 async def idle(folder: Path) -> list[Row]:
     """Processor time of the server, per cent of one core, that fifty kernels of ours which do nothing add."""
-    _add_specs(folder, "tiny", "remote_kernel_provider.testing.tiny_kernel")
+    add_specs(folder, "tiny", "remote_kernel_provider.testing.tiny_kernel")
 
     async def used(server: Server) -> float:
         process = psutil.Process(server.pid)
@@ -168,18 +102,3 @@ async def idle(folder: Path) -> list[Row]:
             Row("the server without kernels: its processor", alone, None, 0.5, 1),
             Row(f"{IDLE_KERNELS} remote kernels idle: the server's processor", with_kernels, None, 0.5, 1),
         ]
-
-
-def _add_specs(folder: Path, name: str, module: str) -> None:
-    """Write an ordinary spec, and one of ours that runs the same module."""
-    argv = [sys.executable, "-m", module, "-f", "{connection_file}"]
-    fields = {"display_name": name, "language": "python", "argv": argv}
-    stanza = {"provisioner_name": "remote-kernel-provisioner", "config": {"kernel": f"local/remote-{name}"}}
-    stock = {**fields, "metadata": {"kernel_provisioner": stanza}}
-    for kernel, files in (
-        (name, {"kernel.json": fields}),
-        (f"remote-{name}", {"kernel.json": stock, "local_kernel.json": fields}),
-    ):
-        (folder / "kernels" / kernel).mkdir(parents=True)
-        for file, document in files.items():
-            (folder / "kernels" / kernel / file).write_text(json.dumps(document))

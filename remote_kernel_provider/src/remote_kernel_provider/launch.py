@@ -213,7 +213,7 @@ class _Attempt:
             await self._lifecycle.answered(resource)
             self._report(replace(self._last, message="it answers"))
             return Launched(resource, connection, self._lifecycle)
-        except BaseException as error:
+        except BaseException as error:  # a cancellation included: nothing is left behind
             cleaning = asyncio.ensure_future(self._clean_up(resource, error))
             if await settled(cleaning):
                 raise asyncio.CancelledError from None

@@ -55,7 +55,7 @@ class BoundHeartbeat(Heartbeat):  # type: ignore[misc, unused-ignore]
         """Beat until the context ends; a failure to bind is raised by `bound_port`."""
         try:
             super().run()
-        except Exception as error:
+        except Exception as error:  # whatever keeps it from binding is for the thread that waits
             if self._bound.done():
                 raise
             self._bound.set_exception(error)

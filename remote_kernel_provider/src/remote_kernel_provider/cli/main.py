@@ -113,7 +113,7 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
             ctx.exit(INTERRUPTED)
-        except Exception as error:
+        except Exception as error:  # whatever it is, its explanation or its traceback is said
             failure = explain(error)
             if failure is None:
                 raise

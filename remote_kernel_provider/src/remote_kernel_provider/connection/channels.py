@@ -93,7 +93,7 @@ class KernelChannels:
                 socket.curve_serverkey = info.curve_publickey.encode()
             separator = "-" if info.transport == "ipc" else ":"
             socket.connect(f"{info.transport}://{info.ip}{separator}{port}")
-        except BaseException:
+        except BaseException:  # a cancellation included: a socket is not left open
             socket.close(linger=0)
             raise
         return socket

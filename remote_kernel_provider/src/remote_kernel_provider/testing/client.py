@@ -113,7 +113,7 @@ class Notebook:
         self._client.start_channels(hb=False)
         try:
             self.until_ready()
-        except BaseException:
+        except BaseException:  # an interruption included: the channels are closed
             self.close()
             raise
         return self

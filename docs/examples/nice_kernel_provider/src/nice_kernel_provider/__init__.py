@@ -64,7 +64,7 @@ class NiceLifecycleManager(LifecycleManager):
             child = spawn(nice, environment, parameters.working_dir, folder.output)
             self._processes[resource.id] = WatchedProcess(child.pid, start_time(child.pid), child)
             folder.write_record(LocalRecord(resource, child.pid, start_time(child.pid), machine()))
-        except BaseException:
+        except BaseException:  # a cancellation included: nobody else knows of this process
             await self.delete(resource, 0)
             raise
         return resource

@@ -102,7 +102,7 @@ class RemoteServerKernelManager(ServerKernelManager):
                 if self._cancelled:  # the launch was, and not whoever waits for it
                     raise _cancellation() from None
                 raise
-            except Exception as error:
+            except Exception as error:  # whatever it is: a failed restart is a death, and goes on to the caller
                 self._failure = str(error)
                 if self._restarter is not None:
                     self._restarter.give_up()

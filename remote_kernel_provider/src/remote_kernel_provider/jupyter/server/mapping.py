@@ -146,7 +146,7 @@ class RemoteMapping(AsyncMappingKernelManager):
                 await kernel.restart_kernel(now=now)
                 return await self._finish_kernel_start(kernel_id)
             restarted = await super().restart_kernel(kernel_id, now=now)  # type: ignore[no-untyped-call]
-        except Exception:
+        except Exception:  # whatever it is, it goes on to the caller
             if kernel.failed and self._remote(kernel_id) is kernel:
                 self._keep_dead(kernel_id, kernel)
             raise

@@ -215,7 +215,7 @@ async def _adopt(kernels: Any, left: _Left) -> bool:
     )
     try:
         busy = await _take_over(kernels, kernel_id, kernel)
-    except BaseException:
+    except BaseException:  # a cancellation included
         await provisioner.leave()
         raise
     return busy
@@ -250,7 +250,7 @@ async def _take_over(kernels: Any, kernel_id: str, kernel: Any) -> bool:
         kernels._kernel_connections[kernel_id] = 0
         await ensure_async(kernel.post_start_kernel())
         await kernels._finish_kernel_start(kernel_id)
-    except BaseException:
+    except BaseException:  # a cancellation included: the map holds whole kernels only
         answer.cancel()
         kernels.stop_buffering(kernel_id)
         kernels.remove_kernel(kernel_id)
