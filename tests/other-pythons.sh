@@ -18,7 +18,7 @@ for version in 3.10 3.11 3.12 3.13; do
   if [ -z "$python" ]; then echo "Python $version is not on this machine: left out."; continue; fi
   echo "== Python $version"
   environment=.venv-$version
-  if [ ! -e "$environment/.ready" ] || [ requirements-test.txt -nt "$environment/.ready" ]; then
+  if [ ! -e "$environment/.ready" ] || [ remote_kernel_provider/pyproject.toml -nt "$environment/.ready" ]; then
     "$python" -m venv "$environment"
     "$environment/bin/pip" install --quiet --upgrade pip
     "$environment/bin/pip" install --quiet -e "./remote_kernel_provider[test]" -e "./launchers[python]" matplotlib
