@@ -12,7 +12,9 @@ from remote_kernel_provider.kernelspecs.config_keys import BY_NAME, BY_PARAMETER
         ("port_range", "0..0", (0, 0)), ("port_range", " 33000 .. 34000 ", (33000, 34000)),
         ("authorized_users", "a, b,", ("a", "b")), ("authorized_users", ["a", "b c"], ("a", "b c")),
         ("prohibited_uids", [0, "5"], (0, 5)), ("prohibited_uids", "0, 5", (0, 5)),
-        ("uid", 1000, 1000), ("uid", "1000", 1000), ("gid", 0, 0),
+        ("uid", 1000, 1000), ("uid", "1000", 1000), ("gid", 0, 0), ("uid", "image", "image"), ("fs_group", "5", 5),
+        ("resources", '{"amd.com/gpu": 1}', {"amd.com/gpu": "1"}), ("node_selector", {"a": "b"}, {"a": "b"}),
+        ("affinity", '{"podAffinity": {}}', {"podAffinity": {}}), ("active_deadline", "60", 60),
         ("cpus", 2, "2"), ("cpus", 0.5, "0.5"), ("memory", "1Gi", "1Gi"),
         ("volumes", '[{"name": "a"}]', [{"name": "a"}]), ("volumes", [], []),
         ("handshake", "reported", "reported"), ("transport_encryption", "required", "required"),
@@ -35,6 +37,9 @@ def test_what_is_accepted(key, value, expected):
         ("uid", 2**32 - 1), ("uid", 2**32), ("uid", [1]), ("uid", "-0"),
         ("prohibited_uids", "0,,1"), ("prohibited_uids", 0), ("prohibited_uids", ["root"]),
         ("cpus", "many"), ("cpus", True), ("cpus", [1]), ("cpus", -1), ("memory", float("nan")),
+        ("gid", "image"), ("fs_group", "image"), ("resources", {"a": "many"}), ("resources", "x"), ("resources", [1]),
+        ("node_selector", {"a": 1}), ("node_selector", {1: "a"}), ("affinity", []), ("affinity", "{"),
+        ("active_deadline", 0), ("active_deadline", 1.5), ("active_deadline", 2**31),
         ("volumes", "x"), ("volumes", {"a": 1}), ("volumes", "5"),
         ("handshake", "Reported"), ("handshake", ["assigned"]), ("image_name", 5), ("image_name", None),
     ],
@@ -42,7 +47,7 @@ def test_what_is_accepted(key, value, expected):
 def test_what_is_not(key, value):
     with pytest.raises(ValueError) as error:  # noqa: PT011  # each reader has words of its own
         BY_NAME[key].read(value)
-    assert str(error.value).startswith(("a ", "lower..upper", "assigned or reported"))
+    assert str(error.value).startswith(("a ", "an ", "lower..upper", "assigned or reported"))
 
 
 def test_the_table_is_one_table():

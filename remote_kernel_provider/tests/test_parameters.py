@@ -15,6 +15,7 @@ from remote_kernel_provider.parameters.environment import (
 )
 from remote_kernel_provider.parameters.launch_parameters import ClientRequest, Identity
 from remote_kernel_provider.parameters.resolve import resolve_parameters
+from remote_kernel_provider.parameters.schema import schema_with_defaults
 from remote_kernel_provider.provider import _request_of
 
 ANN = Identity("ann", "authenticated")
@@ -215,6 +216,51 @@ class TestSchema:
         spec = {"metadata": {"launch_parameter_schema": document}}
         with pytest.raises(SpecError, match="launch_parameter_schema"):
             resolve({"a": 1}, spec=spec)
+
+
+class TestForms:
+    """What a form needs: its fields' defaults, and which field is at fault."""
+
+    @pytest.mark.parametrize(
+        ("values", "said", "parameter"),
+        [
+            ({"memory": "lots"}, {}, "memory"),
+            ({"CPUS": "many"}, {}, "cpus"),
+            ({"image": "x"}, {}, "image"),
+            ({"memory": 3}, {"spec": schema(memory={"type": "string"})}, "memory"),
+            ({"memory": "9Gi"}, {"settings": {"maxima": {"memory": "8Gi"}}}, "memory"),
+            ({"cpus": 3}, {"settings": {"allowed_values": {"cpus": ["1", "2"]}}}, "cpus"),
+            ({"uid": 0}, {"settings": {"client_parameters": ["uid"]}}, "uid"),
+            ({"a": [float("nan")]}, {}, "a"),
+        ],
+    )
+    def test_a_fault_names_its_parameter(self, resolve, values, said, parameter):
+        with pytest.raises(ParameterError) as fault:
+            resolve(values, **said)
+        assert fault.value.parameter == parameter
+
+    def test_a_missing_value_is_its_parameters_fault(self, resolve):
+        spec = schema(memory={"type": "string"})
+        spec["metadata"]["launch_parameter_schema"]["required"] = ["memory"]
+        with pytest.raises(ParameterError) as fault:
+            resolve(spec=spec)
+        assert fault.value.parameter == "memory"
+
+    def test_defaults_are_the_profiles_then_the_schemas_then_the_specs(self, make_spec):
+        properties = {name: {"type": "number", "default": 1} for name in ("cpus", "gpus")}
+        spec = make_spec(
+            lifecycle_manager="kubernetes",
+            config={"cpus": "4", "gpus": "2", "memory": "4Gi", "launch_timeout": 44.0},
+            **schema(**properties, memory={"type": "string"}, launch_timeout={"type": "number"}, note={}, odd=True),
+        )
+        shown = schema_with_defaults(spec, {"cpus": "3"})
+        defaults = {name: rule.get("default") for name, rule in shown["properties"].items() if name != "odd"}
+        assert defaults == {"cpus": 3, "gpus": 1, "memory": "4Gi", "launch_timeout": 44.0, "note": None}
+        assert shown["properties"]["odd"] is True
+        assert schema_with_defaults(make_spec(lifecycle_manager="kubernetes"), {}) is None
+
+    def test_limits_are_what_a_launch_gets(self, resolve):
+        assert resolve({"cpus": 2}, spec={"config": {"memory": "4Gi"}}).limits == {"cpus": "2", "memory": "4Gi"}
 
 
 class TestPermission:

@@ -43,7 +43,19 @@ class NoSuchKernelError(SpecError, KeyError):
 
 
 class ParameterError(RemoteKernelError):
-    """A launch parameter is unknown, has the wrong type or breaks the spec's schema."""
+    """A launch parameter is unknown, has the wrong type or breaks the spec's schema.
+
+    Parameters
+    ----------
+    message
+        One sentence.
+    parameter
+        Which one, for a form to say it there; empty where it is no single one's fault.
+    """
+
+    def __init__(self, message: str, *, parameter: str = "") -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class RefusedError(ParameterError):

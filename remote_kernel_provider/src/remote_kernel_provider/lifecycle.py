@@ -315,6 +315,13 @@ class LifecycleManager(ABC):
     async def find(self, selector: OwnerSelector) -> list[KernelResource]:
         """List the kernels of the owners that match, from the backend itself."""
 
+    async def place(self, resource: KernelResource) -> str:
+        """Name the place where the kernel runs, in a few words for its user: `container 3f2a`, `pod team/python-3f2a`.
+
+        Called for lists of kernels; asks nobody over a network.
+        """
+        return f"{self.name} {resource.id}"
+
     @abstractmethod
     async def route(self, resource: KernelResource, ports: Sequence[int]) -> Route:
         """Give the addresses at which this host reaches those ports of the kernel."""
@@ -346,6 +353,16 @@ class LifecycleManager(ABC):
         KernelGoneError
             When it is no longer there.
         """
+
+    async def describe(self) -> str:
+        """Say which backend this is and how its kernels are reached, for `doctor`; empty = there is nothing to say.
+
+        Raises
+        ------
+        RemoteKernelError
+            When the backend is not there.
+        """
+        return ""
 
     @abstractmethod
     async def close(self) -> None:

@@ -232,6 +232,7 @@ class RemoteKernelProvider(KernelProviderBase):
             "spec": spec.name,
             "interrupt_mode": spec.interrupt_mode,
             "request": asdict(request),
+            "limits": parameters.limits,
         }
         return LaunchPlan(spec, parameters, arguments, replaces, detached)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Sequence
@@ -10,20 +9,13 @@ from collections.abc import Sequence
 import click
 
 from remote_kernel_provider.adoption import adopt
-from remote_kernel_provider.cli.found import (
-    ALIVE,
-    FoundKernel,
-    connection_file,
-    kernel_json,
-    kernel_of_id,
-    kernels_of_user,
-    short_ids,
-)
+from remote_kernel_provider.cli.found import kernel_json, kernel_of_id, kernels_of_user, short_ids
 from remote_kernel_provider.cli.options import all_owners_option, complete_kernel_ids, example, json_option
 from remote_kernel_provider.cli.rendering import age, echo_json, echo_table
 from remote_kernel_provider.host import current_host
 from remote_kernel_provider.lifecycle import KernelResource
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
+from remote_kernel_provider.running import ALIVE, FoundKernel, stop
 
 id_argument = click.argument("kernel_id", metavar="ID", shell_complete=complete_kernel_ids)
 
@@ -114,20 +106,12 @@ def stop_command(kernel_ids: tuple[str, ...], every: bool, yes: bool, all_owners
     if every and chosen and not yes and sys.stdin.isatty() and not _confirmed(chosen):
         return
     resources = {kernel.resource.id: kernel.resource for kernel in chosen}
-    for stopped in PRIVATE_LOOP.run(_stop(list(resources.values()))):
-        click.echo(stopped)
+    PRIVATE_LOOP.run(stop(current_host(), resources.values()))
+    for resource in resources.values():
+        click.echo(resource.kernel_id)
 
 
 def _confirmed(kernels: Sequence[FoundKernel]) -> bool:
     used = sum(kernel.host == ALIVE for kernel in kernels)
     what = f"Stop {len(kernels)} kernel(s)" + (f", {used} of them in use by running programs" if used else "")
     return click.confirm(f"{what}?", err=True)
-
-
-async def _stop(resources: Sequence[KernelResource]) -> list[str]:
-    host = current_host()
-    grace = host.settings.delete_grace
-    await asyncio.gather(*(host.lifecycle(resource.lifecycle).delete(resource, grace) for resource in resources))
-    for resource in resources:
-        connection_file(resource.kernel_id).unlink(missing_ok=True)
-    return [resource.kernel_id for resource in resources]

@@ -13,7 +13,7 @@ import click
 
 from remote_kernel_provider.adoption import relaunch
 from remote_kernel_provider.cli.failures import UsageError
-from remote_kernel_provider.cli.found import ALIVE, FoundKernel, connection_file, kernel_of_id, kernels_of_user
+from remote_kernel_provider.cli.found import kernel_of_id, kernels_of_user
 from remote_kernel_provider.cli.offers import launchable, named
 from remote_kernel_provider.cli.options import (
     complete_kernel_ids,
@@ -35,6 +35,7 @@ from remote_kernel_provider.parameters.environment import PassedEnvironment, spl
 from remote_kernel_provider.parameters.launch_parameters import ClientRequest
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
 from remote_kernel_provider.provider import claimed_identity, load_provider
+from remote_kernel_provider.running import ALIVE, FoundKernel, connection_file
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import click
 
-from remote_kernel_provider.cli.found import UNKNOWN, connection_file, kernels_of_user
+from remote_kernel_provider.cli.found import kernels_of_user
 from remote_kernel_provider.cli.options import all_owners_option, example, json_option
 from remote_kernel_provider.cli.rendering import age, echo_json, echo_table
 from remote_kernel_provider.errors import RemoteKernelError
 from remote_kernel_provider.host import current_host
 from remote_kernel_provider.lifecycle import KernelResource
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
+from remote_kernel_provider.running import UNKNOWN, ask_all, connection_file
 from remote_kernel_provider.sweep import Orphan, delete_orphan, find_orphans
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,9 @@ def sweep_command(dry_run: bool, yes: bool, servers: bool, all_owners: bool, for
 
 def find_candidates(*, servers: bool = False, all_owners: bool = False, force: bool = False) -> list[Candidate]:
     """List what a sweep may remove, and why it does not remove the rest."""
-    orphans = PRIVATE_LOOP.run(_orphans())
+    orphans, problems = PRIVATE_LOOP.run(_orphans())
+    for problem in problems:
+        log.warning("%s", problem)
     candidates = [
         Candidate(orphan.resource, orphan, "" if servers or not orphan.adoptable else _until(orphan))
         for orphan in orphans
@@ -81,16 +84,9 @@ def find_candidates(*, servers: bool = False, all_owners: bool = False, force: b
     return candidates
 
 
-async def _orphans() -> list[Orphan]:
+async def _orphans() -> tuple[list[Orphan], list[str]]:
     host = current_host()
-    found: list[Orphan] = []
-    for name, lifecycle in host.lifecycles().items():
-        try:
-            found += await find_orphans(host, [lifecycle])
-        except (RemoteKernelError, OSError) as error:
-            # One backend that cannot be reached must not keep the others from being swept.
-            log.warning("The kernels of '%s' cannot be swept: %s", name, error)
-    return found
+    return await ask_all(host.lifecycles(), lambda lifecycle: find_orphans(host, [lifecycle]))
 
 
 def _until(orphan: Orphan) -> str:

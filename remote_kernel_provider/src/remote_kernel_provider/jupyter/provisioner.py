@@ -25,7 +25,7 @@ from remote_kernel_provider.jupyter.observing import LAUNCH_OBSERVER
 from remote_kernel_provider.jupyter.users import authenticated_user
 from remote_kernel_provider.kernelspecs.config_keys import LOCAL
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
-from remote_kernel_provider.lifecycle import KernelResource
+from remote_kernel_provider.lifecycle import KernelResource, KernelStatus
 from remote_kernel_provider.manager import RemoteKernelManager
 from remote_kernel_provider.owner import server_instance
 from remote_kernel_provider.parameters.environment import passed_by_client, split_parameters
@@ -80,6 +80,20 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
         if self._manager is None or not self._manager.status.phase.ended:
             return ""
         return self._manager.status.sentence()
+
+    @property
+    def user(self) -> str:
+        """Whose the kernel is; empty before its first launch."""
+        return self._user.user if self._user is not None else ""
+
+    @property
+    def status(self) -> KernelStatus | None:
+        """What the backend said last of the kernel; None when there is none."""
+        return None if self._manager is None else self._manager.status
+
+    async def last_output(self, lines: int) -> str:
+        """Return the last lines of the kernel's output; they may hold secrets of its user."""
+        return "" if self._manager is None else await self._manager.logs(lines)
 
     async def send_signal(self, signum: int) -> None:
         """Send a signal to the kernel's process; a dead one takes none."""
@@ -156,6 +170,7 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
     def _request(self, kwargs: Mapping[str, Any], profile: str) -> ClientRequest:
         passed = passed_by_client(kwargs.get("env") or {}, os.environ)
         values, environment = split_parameters(passed)
+        values.update(kwargs.get("launch_params") or {})
         return ClientRequest(
             kernel_id=str(self.kernel_id),
             identity=self._identity(values),

@@ -18,6 +18,7 @@ LOCAL, DOCKER, SWARM, KUBERNETES, SPARK = "local", "docker", "docker-swarm", "ku
 EVERYWHERE = frozenset({LOCAL, DOCKER, SWARM, KUBERNETES, SPARK})
 CONTAINERS = EVERYWHERE - {LOCAL}
 PODS = frozenset({KUBERNETES, SPARK})
+ENGINES = frozenset({DOCKER, SWARM})
 
 
 def _text(value: Any) -> str:
@@ -48,6 +49,10 @@ def _identifier(value: Any) -> int:
     if not 0 <= number < 2**32 - 1:
         raise ValueError("a user or group id")
     return number
+
+
+def _user(value: Any) -> int | str:
+    return "image" if value == "image" else _identifier(value)
 
 
 def _identifiers(value: Any) -> tuple[int, ...]:
@@ -101,6 +106,35 @@ def _json_list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError("a list")
     return value
+
+
+def _json_object(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise ValueError("an object, in JSON") from None
+    if not isinstance(value, Mapping):
+        raise ValueError("an object")
+    return dict(value)
+
+
+def _texts(value: Any) -> dict[str, str]:
+    texts = _json_object(value)
+    if not all(isinstance(text, str) for text in (*texts, *texts.values())):
+        raise ValueError("an object of texts")
+    return texts
+
+
+def _quantities(value: Any) -> dict[str, str]:
+    return {name: _quantity(quantity) for name, quantity in _json_object(value).items()}
+
+
+def _deadline(value: Any) -> int:
+    number = _integer(value)
+    if not 0 < number < 2**31:
+        raise ValueError("a positive number of whole seconds")
+    return number
 
 
 def _choice(*words: str) -> Callable[[Any], str]:
@@ -165,8 +199,8 @@ CONFIG_KEYS: tuple[ConfigKey, ...] = (
         "connection_file",
         _choice("mounted", "copied"),
         "mounted or copied",
-        "Whether the kernel may write to its connection file.",
-        CONTAINERS,
+        "Whether the kernel may write to its connection file; in Docker it always may.",
+        PODS | {SWARM},
     ),
     ConfigKey(
         "launch_timeout",
@@ -188,10 +222,11 @@ CONFIG_KEYS: tuple[ConfigKey, ...] = (
         "auto, required or disabled",
         "Whether the channels are encrypted by CurveZMQ.",
     ),
-    ConfigKey("uid", _identifier, "user id", "User id that it runs as.", parameter="uid"),
+    ConfigKey("uid", _user, "user id, or image", "User id that it runs as; image = the image's own.", parameter="uid"),
     ConfigKey("gid", _identifier, "group id", "Group id that it runs as.", parameter="gid"),
+    ConfigKey("groups", _identifiers, "list of ids", "Group ids that it has beside its own.", ENGINES, "groups"),
     ConfigKey(
-        "working_dir", _text, "path", "Working directory, where working directories are mirrored.",
+        "working_dir", _text, "path", "Working directory; in a container, a path in it.",
         parameter="working_dir", free=True,
     ),
     ConfigKey("image_name", _text, "image", "Image of the kernel.", CONTAINERS, "image"),
@@ -199,12 +234,49 @@ CONFIG_KEYS: tuple[ConfigKey, ...] = (
     *_resource("cpus", "Processors"),
     *_resource("memory", "Memory"),
     *_resource("gpus", "GPUs (nvidia.com/gpu)"),
+    ConfigKey(
+        "resources", _quantities, "object of quantities",
+        "Other resources by their names, such as amd.com/gpu or ephemeral-storage: as much is guaranteed, and no more.",
+        PODS, "resources",
+    ),
     ConfigKey("volumes", _json_list, "list", "Volumes, checked against policy.", CONTAINERS, "volumes"),
-    ConfigKey("volume_mounts", _json_list, "list", "Where they are mounted.", CONTAINERS, "volume_mounts"),
+    ConfigKey("volume_mounts", _json_list, "list", "Where they are mounted.", PODS, "volume_mounts"),
+    ConfigKey("shm_size", _quantity, "quantity", "Size of its /dev/shm.", CONTAINERS, "shm_size"),
+    ConfigKey(
+        "networks", _words, "list of names", "Networks that it joins; the first is the one of its ports.", ENGINES,
+        "networks",
+    ),
+    ConfigKey("labels", _texts, "object of texts", "Labels beside ours.", CONTAINERS, "labels"),
+    ConfigKey(
+        "constraints", _words, "list of constraints", "Nodes of the Swarm for it: node.labels.gpu==true.",
+        frozenset({SWARM}), "constraints",
+    ),
+    ConfigKey("platform", _text, "os/architecture", "Platform of the image: linux/arm64.", ENGINES, "platform"),
+    ConfigKey(
+        "pull_policy",
+        _choice("Always", "IfNotPresent", "Never"),
+        "Always, IfNotPresent or Never",
+        "When its image is pulled; unless given, as the backend does.",
+        CONTAINERS,
+        "pull_policy",
+    ),
     ConfigKey("pod_name", _text, "template", "Template of the pod's name.", PODS, "pod_name"),
     ConfigKey("namespace", _text, "name", "Namespace of the pod.", PODS, "namespace"),
     ConfigKey(
         "service_account_name", _text, "name", "Service account of the pod.", PODS, "service_account_name"
+    ),
+    ConfigKey("fs_group", _identifier, "group id", "Group that the pod's volumes belong to.", PODS, "fs_group"),
+    ConfigKey(
+        "image_pull_secrets", _words, "list of names", "Secrets with which it is pulled.", PODS, "image_pull_secrets"
+    ),
+    ConfigKey("node_selector", _texts, "object of texts", "Labels of the nodes for it.", PODS, "node_selector"),
+    ConfigKey("tolerations", _json_list, "list", "Taints of nodes that it tolerates.", PODS, "tolerations"),
+    ConfigKey("affinity", _json_object, "object", "Nodes and pods that it is drawn to.", PODS, "affinity"),
+    ConfigKey("priority_class_name", _text, "name", "Priority class of the pod.", PODS, "priority_class_name"),
+    ConfigKey("runtime_class_name", _text, "name", "Runtime class of the pod.", PODS, "runtime_class_name"),
+    ConfigKey("annotations", _texts, "object of texts", "More annotations of the pod.", PODS, "annotations"),
+    ConfigKey(
+        "active_deadline", _deadline, "whole seconds", "Time after which the cluster ends it.", PODS, "active_deadline"
     ),
     ConfigKey(
         "spark_context_init_mode",
@@ -220,6 +292,8 @@ CONFIG_KEYS: tuple[ConfigKey, ...] = (
 
 BY_NAME: Mapping[str, ConfigKey] = {key.name: key for key in CONFIG_KEYS}
 BY_PARAMETER: Mapping[str, ConfigKey] = {key.parameter: key for key in CONFIG_KEYS if key.parameter}
+RESOURCES: tuple[ConfigKey, ...] = tuple(key for key in CONFIG_KEYS if key.read is _quantity)
+"""What a kernel can be given more or less of."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -49,6 +49,12 @@ def leads_to_us(metadata: Mapping[str, Any]) -> bool:
     return isinstance(stanza, Mapping) and stanza.get("provisioner_name") == OUR_PROVISIONER
 
 
+def kernel_behind(metadata: Mapping[str, Any]) -> str:
+    """Return the kernel of ours that a `kernel.json` leads to, `provider/name`; empty for any other's."""
+    config = metadata["kernel_provisioner"].get("config") if leads_to_us(metadata) else None
+    return str(config.get("kernel", "")) if isinstance(config, Mapping) else ""
+
+
 class Stanza(NamedTuple):
     """Which lifecycle manager a spec asks for, and where it says so."""
 

@@ -22,6 +22,7 @@ from jupyter_core.paths import jupyter_runtime_dir
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.connection.info import Route
 from remote_kernel_provider.errors import KernelGoneError, LaunchError, RefusedError
+from remote_kernel_provider.exits import explain_exit
 from remote_kernel_provider.files import write_private
 from remote_kernel_provider.lifecycle import (
     KernelMemory,
@@ -34,7 +35,6 @@ from remote_kernel_provider.lifecycle import (
 from remote_kernel_provider.local.ports import LOOPBACK, PortPool
 from remote_kernel_provider.local.process import (
     WatchedProcess,
-    explain_exit,
     machine,
     signal_group,
     spawn,
@@ -202,6 +202,11 @@ class LocalLifecycleManager(LifecycleManager):
             if selector.matches(record.resource.owner):
                 found.append(record.resource)
         return found
+
+    async def place(self, resource: KernelResource) -> str:
+        """Name the process and the machine."""
+        record = self._record(self._folder(resource))
+        return await super().place(resource) if record is None else f"pid {record.pid} on {record.machine['node']}"
 
     async def route(self, resource: KernelResource, ports: Sequence[int]) -> Route:
         """Return the loopback address and the same ports."""

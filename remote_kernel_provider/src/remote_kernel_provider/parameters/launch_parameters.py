@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from remote_kernel_provider.kernelspecs.config_keys import RESOURCES
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -90,3 +92,8 @@ class LaunchParameters:
     environment: Mapping[str, str] = field(repr=False)
     working_dir: str | None
     encryption: str
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """The resources that the kernel gets, by their parameters' names."""
+        return {key.parameter: str(self.config[key.name]) for key in RESOURCES if key.name in self.config}

@@ -79,23 +79,27 @@ def check_policy(config: Mapping[str, Any], spec: KernelSpec, settings: RemoteKe
     ConfigurationError
         When a setting names an unknown parameter or has a wrong value.
     """
-    for name, setting in (("uid", "prohibited_uids"), ("gid", "prohibited_gids")):
+    prohibitions = (("uid", "prohibited_uids"), ("gid", "prohibited_gids"), ("fs_group", "prohibited_gids"))
+    for name, setting in prohibitions:
         # What the spec prohibits adds to what the operator prohibits.
         prohibited = {*getattr(settings, setting), *spec.config.get(setting, ())}
         if config.get(name) in prohibited:
-            raise RefusedError(f"{name} {config[name]} is refused: it is one of {setting}; choose another {name}")
+            message = f"{name} {config[name]} is refused: it is one of {setting}; choose another {name}"
+            raise RefusedError(message, parameter=name)
     for name, maximum in settings.maxima.items():
         key = _key(name, "maxima")
         if key.name in config and _maximum(key, maximum) < _number(key, config[key.name]):
             raise RefusedError(
-                f"{name} {config[key.name]} is refused: the operator's maximum is {maximum}; ask for less"
+                f"{name} {config[key.name]} is refused: the operator's maximum is {maximum}; ask for less",
+                parameter=key.parameter,
             )
     for name, patterns in settings.allowed_values.items():
         key = _key(name, "allowed_values")
         value = str(config.get(key.name, ""))
         if value and not any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns):
             raise RefusedError(
-                f"{name} '{value}' is refused: the operator allows {', '.join(patterns)}; choose one of these"
+                f"{name} '{value}' is refused: the operator allows {', '.join(patterns)}; choose one of these",
+                parameter=key.parameter,
             )
 
 

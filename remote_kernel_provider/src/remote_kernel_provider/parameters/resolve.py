@@ -46,7 +46,7 @@ def resolve_parameters(
     check_kernel(listed_name, request.identity.user, settings)
     asked = _asked(spec, request)
     _check_permission(spec, asked, settings)
-    profile = _profile(kernel_name, request.profile, settings)
+    profile = profile_values(kernel_name, request.profile, settings)
     values = {**schema_defaults(spec.parameter_schema), **profile, **asked}
     values = check_values(spec, values)
     config: dict[str, Any] = {
@@ -95,7 +95,8 @@ def _asked(spec: KernelSpec, request: ClientRequest) -> dict[str, Any]:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
             raise ParameterError(
-                f"parameter '{name}' of kernel '{spec.name}' is a {type(value).__name__}; expected what JSON can hold"
+                f"parameter '{name}' of kernel '{spec.name}' is a {type(value).__name__}; expected what JSON can hold",
+                parameter=name,
             ) from None
     return {name: value for name, value in asked.items() if name not in IDENTITY_PARAMETERS}
 
@@ -109,11 +110,21 @@ def _check_permission(spec: KernelSpec, asked: Mapping[str, Any], settings: Remo
             continue
         raise RefusedError(
             f"parameter '{name}' of kernel '{spec.name}' is not yours to set; the operator allows it by naming it in "
-            "the spec's launch_parameter_schema or in the setting client_parameters"
+            "the spec's launch_parameter_schema or in the setting client_parameters",
+            parameter=name,
         )
 
 
-def _profile(kernel_name: str, name: str, settings: RemoteKernelSettings) -> Mapping[str, Any]:
+def profile_values(kernel_name: str, name: str, settings: RemoteKernelSettings) -> Mapping[str, Any]:
+    """Return the parameters of an operator's profile of a kernel; without a name, none.
+
+    Raises
+    ------
+    ParameterError
+        When there is no such profile.
+    ConfigurationError
+        When it sets what is no parameter.
+    """
     if not name:
         return {}
     profiles = settings.profiles.get(kernel_name, {})
@@ -132,12 +143,14 @@ def _read(spec: KernelSpec, key: ConfigKey, name: str, value: Any) -> Any:
         where = ", ".join(sorted(key.backends))
         raise ParameterError(
             f"parameter '{name}' has no effect on kernel '{spec.name}', which runs on '{spec.lifecycle_manager}' "
-            f"(it takes effect on: {where}); leave it out or choose another kernel"
+            f"(it takes effect on: {where}); leave it out or choose another kernel",
+            parameter=name,
         )
     try:
         return key.read(value)
     except ValueError as error:
-        raise ParameterError(f"parameter '{name}' of kernel '{spec.name}' is {value!r}; expected {error}") from None
+        message = f"parameter '{name}' of kernel '{spec.name}' is {value!r}; expected {error}"
+        raise ParameterError(message, parameter=name) from None
 
 
 def _is_ours(lifecycle_manager: str) -> bool:

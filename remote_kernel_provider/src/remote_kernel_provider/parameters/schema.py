@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from remote_kernel_provider.errors import ParameterError, SpecError
+from remote_kernel_provider.kernelspecs.config_keys import BY_PARAMETER
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 
 def schema_defaults(schema: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -70,14 +74,47 @@ def check_values(spec: KernelSpec, values: Mapping[str, Any]) -> dict[str, Any]:
     if errors:
         where = ".".join(str(part) for part in errors[0].path)
         subject = f"parameter '{where}'" if where else "its parameters"
-        raise ParameterError(f"kernel '{spec.name}': {subject}: {_short(errors[0].message)}")
+        message = f"kernel '{spec.name}': {subject}: {_short(errors[0].message)}"
+        raise ParameterError(message, parameter=_named(errors[0], typed))
     return typed
+
+
+def schema_with_defaults(spec: KernelSpec, profile: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a spec's schema with the values that a launch would have by default, for a form to show.
+
+    Parameters
+    ----------
+    spec
+        Whose own values fill in where the schema has no default.
+    profile
+        Values of an operator's profile, which beat the schema's.
+    """
+    schema = spec.parameter_schema
+    if schema is None:
+        return None
+    properties = dict(properties_of(schema))
+    for name, rule in properties.items():
+        key = BY_PARAMETER.get(name)
+        own = spec.config.get(key.name) if key is not None else None
+        default = profile.get(name, own if isinstance(rule, Mapping) and "default" not in rule else None)
+        if default is not None and isinstance(rule, Mapping):
+            properties[name] = {**rule, "default": _typed(default, rule)}
+    return {**schema, "properties": properties}
 
 
 def properties_of(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the rules of the parameters that a schema names."""
     properties = schema.get("properties", {}) if schema else {}
     return properties if isinstance(properties, Mapping) else {}
+
+
+def _named(error: ValidationError, values: Mapping[str, Any]) -> str:
+    """Return the parameter that a fault is about, one that is missing included."""
+    if error.path:
+        return str(error.path[0])
+    if error.validator == "required" and isinstance(error.validator_value, list):
+        return next((name for name in error.validator_value if name not in values), "")
+    return ""
 
 
 def _typed(value: Any, rule: Any) -> Any:

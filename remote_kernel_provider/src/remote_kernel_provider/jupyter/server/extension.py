@@ -44,8 +44,8 @@ TABLE: tuple[Row, ...] = (
 )
 """Our classes; of two in one place, the later one's methods come first."""
 
-ON_LOAD: tuple[str, ...] = ("survival.adopt_all",)
-"""Coroutine functions of this package, `module.function`, that get the server before it listens: `survival.adopt_all`.
+ON_LOAD: tuple[str, ...] = ("events.register", "handlers.serve", "survival.adopt_all")
+"""Coroutine functions of this package, `module.function`, that get the server before it listens.
 
 There is no such list for a stop: the server's only word then is `RemoteMapping.shutdown_all`, which calls what is due.
 """

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import Any, cast
 
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 
-from remote_kernel_provider.errors import KernelGoneError, LaunchError
+from remote_kernel_provider.errors import KernelGoneError, LaunchError, RemoteKernelError
 from remote_kernel_provider.jupyter.failures import LaunchHTTPError
+from remote_kernel_provider.jupyter.observing import LAUNCH_OBSERVER
 from remote_kernel_provider.jupyter.provisioner import RemoteKernelProvisioner
 from remote_kernel_provider.jupyter.server.extension import compose
+from remote_kernel_provider.jupyter.server.launches import Launches, Subject
 from remote_kernel_provider.jupyter.server.restarter import RemoteRestarter
+from remote_kernel_provider.jupyter.users import current_user
+
+LAST_LINES = 200
+"""Lines of output that are kept of a kernel that died."""
+
+LAST_LINES_DEADLINE = 0.5
+"""Seconds that a backend has to give them: the restart waits for them."""
 
 Cells = dict[str, dict[str, Any]]
 """Headers of execute requests by message id, oldest first: the first is the cell that runs."""
@@ -34,7 +44,9 @@ class RemoteServerKernelManager(ServerKernelManager):
         self._under_way: asyncio.Future[None] | None = None
         self._launching: asyncio.Future[None] | None = None
         self._cancelled = False
+        self._restarts = False
         self._failure = ""
+        self._made_for = current_user()
 
     @property
     def starting(self) -> bool:
@@ -54,7 +66,11 @@ class RemoteServerKernelManager(ServerKernelManager):
     def start_restarter(self) -> None:
         """Watch for the kernel's death; the configured restarter without its timer."""
         self.restarter_class = cast(type[RemoteRestarter], compose(RemoteRestarter, self.restarter_class))
+        is_new = self._restarter is None
         super().start_restarter()
+        if is_new and self._restarter is not None:
+            self._restarter.add_callback(lambda: self._tell_death(restarting=True), "restart")
+            self._restarter.add_callback(lambda: self._tell_death(restarting=False), "dead")
 
     async def start_kernel(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Start the kernel."""
@@ -73,16 +89,19 @@ class RemoteServerKernelManager(ServerKernelManager):
             over.set_result(None)
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **kw: Any) -> None:
-        self._launching = asyncio.ensure_future(super()._async_launch_kernel(kernel_cmd, **kw))
-        if self._cancelled:  # while the kernel before was shut down
-            self._launching.cancel()
-        try:
-            await self._launching
-        except asyncio.CancelledError:
-            self._fail(_cancellation())  # jupyter_client leaves `ready` pending for ever
-            raise
-        finally:
-            self._launching = None
+        with self._launches.following(self._subject(), restart=self._restarts) as launch:
+            observing = LAUNCH_OBSERVER.set(launch.observe)
+            self._launching = asyncio.ensure_future(super()._async_launch_kernel(kernel_cmd, **kw))
+            LAUNCH_OBSERVER.reset(observing)
+            if self._cancelled:  # while the kernel before was shut down
+                self._launching.cancel()
+            try:
+                await self._launching
+            except asyncio.CancelledError:
+                self._fail(_cancellation())  # jupyter_client leaves `ready` pending for ever
+                raise
+            finally:
+                self._launching = None
 
     async def cancel_launch(self) -> None:
         """Cancel a start or a restart that is under way, and return when nothing is left of its launch."""
@@ -95,6 +114,7 @@ class RemoteServerKernelManager(ServerKernelManager):
         """Restart the kernel; when that fails, it is dead for good and all clients are told why."""
         self.cells.clear()
         self.execution_state = "restarting"
+        self._restarts = True
         with self._noted():
             try:
                 await super().restart_kernel(*args, **kwargs)
@@ -107,9 +127,43 @@ class RemoteServerKernelManager(ServerKernelManager):
                 if self._restarter is not None:
                     self._restarter.give_up()
                 raise
+            finally:
+                self._restarts = False
         self._failure = ""
         self.reason = ""
         self.execution_state = "idle"  # it has answered
+
+    @cached_property
+    def _launches(self) -> Launches:
+        """The server's, or under anything else some that nobody looks at."""
+        return getattr(self.parent, "launches", None) or Launches()
+
+    @property
+    def user(self) -> str:
+        """Whose the kernel is: its first user's, whoever restarts it."""
+        known = self.provisioner.user if isinstance(self.provisioner, RemoteKernelProvisioner) else ""
+        return known or self._made_for
+
+    def _subject(self) -> Subject:
+        launched_with: Any = self._launch_args or {}
+        values = launched_with.get("launch_params") or {}
+        display_name = str(getattr(self.kernel_spec, "display_name", self.kernel_name))
+        return Subject(str(self.kernel_id), self.kernel_name, display_name, self.user, values)
+
+    async def keep_last_output(self) -> None:
+        """Keep what a kernel that has just died put out last, for its owner; a restart will remove it."""
+        provisioner = self.provisioner
+        if not isinstance(provisioner, RemoteKernelProvisioner) or (status := provisioner.status) is None:
+            return
+        logs = ""
+        with suppress(asyncio.TimeoutError, RemoteKernelError, OSError):
+            logs = await asyncio.wait_for(provisioner.last_output(LAST_LINES), LAST_LINES_DEADLINE)
+        self._launches.died(self._subject(), status, logs)
+
+    def _tell_death(self, *, restarting: bool) -> None:
+        status = self.provisioner.status if isinstance(self.provisioner, RemoteKernelProvisioner) else None
+        if status is not None and not self._failure:  # else the launch that failed has told it
+            self._launches.tell_death(self._subject(), status, restarting=restarting)
 
     def last_words(self) -> str:
         """Say why the kernel is not there, as a text for a dialog or a cell."""

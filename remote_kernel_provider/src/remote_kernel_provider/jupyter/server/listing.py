@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 
-from remote_kernel_provider.host import system_identity
 from remote_kernel_provider.jupyter.server.offers import Offer, Offers
-from remote_kernel_provider.jupyter.users import authenticated_user
+from remote_kernel_provider.jupyter.users import current_user
+from remote_kernel_provider.kernelspecs.config_keys import LOCAL
 from remote_kernel_provider.kernelspecs.installer.documents import with_schema
-from remote_kernel_provider.kernelspecs.peers import leads_to_us
+from remote_kernel_provider.kernelspecs.peers import kernel_behind, leads_to_us
 from remote_kernel_provider.parameters.policy import allows_kernel
 
 _ASKING_BASE: ContextVar[bool] = ContextVar("_ASKING_BASE", default=False)
@@ -98,6 +98,10 @@ class RemoteSpecs(KernelSpecManager):
             spec.metadata = with_schema(spec.metadata)
         return spec
 
+    def lifecycle_managers(self) -> set[str]:
+        """Return the backends that can have kernels of what is offered."""
+        return {LOCAL, *(offer.spec.lifecycle_manager for offer in self._offers.find())}
+
     @cached_property
     def _offers(self) -> Offers:
         return Offers(self.config, self.log)
@@ -107,10 +111,10 @@ class RemoteSpecs(KernelSpecManager):
         offers = self._offers.find()
         left_out = {offer.resource_dir for offer in offers if offer.displaces}
         self._displaced = {offer.names[0] for offer in offers if offer.displaces}
-        user = authenticated_user() or system_identity().user
+        user = current_user()
         listed, known = {}, set()
         for name, entry in self._ordinary(left_out).items():
-            kernel = _kernel_of(entry["spec"]["metadata"])
+            kernel = kernel_behind(entry["spec"]["metadata"])
             known.add(kernel)
             if not self._allows(kernel, user):
                 left_out.add(entry["resource_dir"])
@@ -184,12 +188,6 @@ class RemoteSpecs(KernelSpecManager):
 
     def _spec(self, offer: Offer) -> KernelSpec:
         return self.kernel_spec_class(resource_dir=offer.resource_dir, **offer.document())
-
-
-def _kernel_of(metadata: Mapping[str, Any]) -> str:
-    """Return the kernel of ours that a `kernel.json` leads to; empty for any other's."""
-    config = metadata["kernel_provisioner"].get("config") if leads_to_us(metadata) else None
-    return str(config.get("kernel", "")) if isinstance(config, Mapping) else ""
 
 
 @contextmanager

@@ -14,9 +14,14 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from traitlets import Bool, Float
 from traitlets.utils.importstring import import_item
 
+from remote_kernel_provider.errors import ParameterError
+from remote_kernel_provider.jupyter.failures import LaunchHTTPError
 from remote_kernel_provider.jupyter.server.extension import compose
 from remote_kernel_provider.jupyter.server.kernel_manager import RemoteServerKernelManager
+from remote_kernel_provider.jupyter.server.launches import Launches
 from remote_kernel_provider.jupyter.server.survival import on_stop
+from remote_kernel_provider.jupyter.server.waiting import WaitingValues, id_in_request
+from remote_kernel_provider.jupyter.users import current_user
 from remote_kernel_provider.kernelspecs.peers import OUR_PROVISIONER
 
 PATIENCE = 2.0
@@ -53,6 +58,8 @@ class RemoteMapping(AsyncMappingKernelManager):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
+        self.launches = Launches()
+        self.waiting = WaitingValues()
         self._dead: dict[str, asyncio.TimerHandle] = {}
         self._removing: set[asyncio.Future[None]] = set()
 
@@ -85,7 +92,8 @@ class RemoteMapping(AsyncMappingKernelManager):
         except (NoSuchKernel, LookupError, TypeError, ValueError, OSError):
             return False  # the start itself says what is wrong with a spec
 
-    def _remote(self, kernel_id: str) -> RemoteServerKernelManager | None:
+    def remote(self, kernel_id: str) -> RemoteServerKernelManager | None:
+        """Return a kernel of ours; None for any other."""
         kernel = self._kernels.get(kernel_id)
         return kernel if isinstance(kernel, RemoteServerKernelManager) else None
 
@@ -104,24 +112,37 @@ class RemoteMapping(AsyncMappingKernelManager):
         LaunchHTTPError
             When the launch failed within that time; nothing is listed then.
         """
+        kwargs = self._with_waiting_values(kwargs)
         token = _PENDING.set(False)
         try:
             kernel_id: str = await super().start_kernel(**kwargs)
             is_pending = _PENDING.get()
         finally:
             _PENDING.reset(token)
-        if is_pending and (kernel := self._remote(kernel_id)) is not None:
+        if is_pending and (kernel := self.remote(kernel_id)) is not None:
             await asyncio.wait([self._pending_kernel_tasks[kernel_id]], timeout=PATIENCE)
             if kernel.failed:
                 error = kernel.ready.exception()
-                if self._remote(kernel_id) is kernel:  # nobody has shut it down meanwhile
+                if self.remote(kernel_id) is kernel:  # nobody has shut it down meanwhile
                     await self.shutdown_kernel(kernel_id, now=True)
                 assert error is not None
                 raise error
         return kernel_id
 
+    def _with_waiting_values(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Add the values that the client has posted for this launch."""
+        kernel_id = kwargs.get("kernel_id") or id_in_request()
+        name = kwargs.get("kernel_name") or self.default_kernel_name
+        if not kernel_id or kernel_id in self:
+            return kwargs
+        try:
+            values = self.waiting.take(kernel_id, current_user(), name)
+        except ParameterError as error:
+            raise LaunchHTTPError(error, in_dialog=True) from None
+        return kwargs if values is None else {**kwargs, "launch_params": values}
+
     async def _finish_kernel_start(self, kernel_id: str) -> None:
-        kernel = self._remote(kernel_id)
+        kernel = self.remote(kernel_id)
         if kernel is not None:
             await kernel.settle()
             if kernel.failed:
@@ -133,7 +154,7 @@ class RemoteMapping(AsyncMappingKernelManager):
 
     async def restart_kernel(self, kernel_id: str, now: bool = False) -> Any:  # type: ignore[override]
         """Restart a kernel; a launch that is under way is waited for, as it gives a new kernel anyhow."""
-        kernel = self._remote(kernel_id)
+        kernel = self.remote(kernel_id)
         if kernel is None:
             return await super().restart_kernel(kernel_id, now=now)  # type: ignore[no-untyped-call]
         if kernel.starting:
@@ -147,7 +168,7 @@ class RemoteMapping(AsyncMappingKernelManager):
                 return await self._finish_kernel_start(kernel_id)
             restarted = await super().restart_kernel(kernel_id, now=now)  # type: ignore[no-untyped-call]
         except Exception:  # whatever it is, it goes on to the caller
-            if kernel.failed and self._remote(kernel_id) is kernel:
+            if kernel.failed and self.remote(kernel_id) is kernel:
                 self._keep_dead(kernel_id, kernel)
             raise
         if getattr(kernel, "_activity_stream", None) is None:  # it was dead
@@ -164,7 +185,7 @@ class RemoteMapping(AsyncMappingKernelManager):
         await self._end(super()._async_shutdown_kernel, kernel_id, now=now, restart=restart)
 
     async def _end(self, stop: Stop, kernel_id: str, **how: bool | None) -> None:
-        kernel = self._remote(kernel_id)
+        kernel = self.remote(kernel_id)
         if kernel is None:
             await stop(kernel_id, **how)
             return
@@ -174,7 +195,7 @@ class RemoteMapping(AsyncMappingKernelManager):
             await kernel.cancel_launch()
             if (under_way := self._pending_kernels.pop(kernel_id, None)) is not None:
                 await asyncio.wait([under_way])
-            if self._remote(kernel_id) is not kernel:
+            if self.remote(kernel_id) is not kernel:
                 return  # somebody else was shutting it down
             has_failed = kernel.failed
             await stop(kernel_id, **how)
@@ -200,7 +221,7 @@ class RemoteMapping(AsyncMappingKernelManager):
         await super().shutdown_all(now=now)
 
     def _handle_kernel_died(self, kernel_id: str) -> None:
-        kernel = self._remote(kernel_id)
+        kernel = self.remote(kernel_id)
         if kernel is None:
             super()._handle_kernel_died(kernel_id)  # type: ignore[no-untyped-call]
         else:
@@ -220,7 +241,7 @@ class RemoteMapping(AsyncMappingKernelManager):
             timer.cancel()
 
     def _remove_dead(self, kernel_id: str, kernel: RemoteServerKernelManager) -> None:
-        if self._remote(kernel_id) is kernel and kernel.execution_state == "dead":
+        if self.remote(kernel_id) is kernel and kernel.execution_state == "dead":
             removing = asyncio.ensure_future(self.shutdown_kernel(kernel_id, now=True))
             self._removing.add(removing)
             removing.add_done_callback(self._removing.discard)

@@ -33,6 +33,8 @@ class RemoteRestarter(AsyncIOLoopKernelRestarter):
         if time.monotonic() - began >= provisioner.get_stable_start_time(recommended=self.stable_start_time):
             self._restarting = self._initial_startup = False
         try:
+            if not self.kernel_manager.shutting_down:
+                await self.kernel_manager.keep_last_output()
             await self.poll()
         except Exception as error:  # noqa: BLE001  # the kernel manager has logged it, and told the clients
             self.log.debug("No restart: %s", error)

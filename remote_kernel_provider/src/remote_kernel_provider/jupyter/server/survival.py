@@ -46,8 +46,8 @@ PROBE = 1.0
 
 
 @dataclass(frozen=True)
-class _Left:
-    """A running kernel that a predecessor left.
+class Left:
+    """A running kernel that a dead program left, most often this server's predecessor.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ async def adopt_all(server: Any) -> None:
     _settle_port(server)
     began = time.monotonic()
     try:
-        host = _host_of(server)
+        host = host_of(server)
         has_predecessor = host.identity.has_seen(server_instance(server.port, server.base_url))
         if not await PRIVATE_LOOP.call(host.succeed(PREDECESSOR_GRACE)) or not host.returns:
             server.log.warning(
@@ -87,7 +87,7 @@ async def adopt_all(server: Any) -> None:
     server.kernel_manager.clients = clients
     if not left:
         return
-    adopting = [asyncio.ensure_future(_adopt(server.kernel_manager, kernel)) for kernel in left]
+    adopting = [asyncio.ensure_future(adopt_kernel(server.kernel_manager, kernel)) for kernel in left]
     await asyncio.wait(adopting, timeout=ADOPTION_DEADLINE)
     for kernel, task in zip(left, adopting, strict=True):
         _report(server.log, kernel.resource, task)
@@ -117,7 +117,7 @@ async def on_stop(kernels: Any) -> None:
     """
     server = kernels.parent
     try:
-        host = _host_of(server)
+        host = host_of(server)
         if not host.returns:
             return  # nobody would find them again
         if host.settings.on_server_stop == "keep":
@@ -129,7 +129,8 @@ async def on_stop(kernels: Any) -> None:
         server.log.error("The kernels were not all looked after at the server's end: %s", error)
 
 
-def _host_of(server: Any) -> Host:
+def host_of(server: Any) -> Host:
+    """Return this process as a host of kernels, with the server's settings and under the server's name."""
     return current_host(lambda: load_settings(server.config), server_instance(server.port, server.base_url))
 
 
@@ -154,7 +155,7 @@ def _settle_port(server: Any) -> None:
         return
 
 
-async def _find(host: Host, server: Any) -> list[_Left]:
+async def _find(host: Host, server: Any) -> list[Left]:
     """List the running kernels of the predecessor, and remove what is left of those that have ended; private loop."""
     own = OwnerSelector(host_id=host.identity.host_id, instance=host.instance)
     found = await asyncio.gather(*(_list(name, it, own, server.log) for name, it in host.lifecycles().items()))
@@ -172,7 +173,7 @@ async def _list(name: str, lifecycle: LifecycleManager, own: OwnerSelector, log:
     return []
 
 
-async def _look(host: Host, resource: KernelResource, server: Any) -> _Left | None:
+async def _look(host: Host, resource: KernelResource, server: Any) -> Left | None:
     log = server.log
     lifecycle = host.lifecycle(resource.lifecycle)
     name = f"{resource.kernel_id} ({resource.kernel_name})"
@@ -187,7 +188,7 @@ async def _look(host: Host, resource: KernelResource, server: Any) -> _Left | No
         request = dict(memory.arguments["request"])
         if not request.get("listed_as"):
             raise KernelGoneError("it was not launched by a Jupyter server")
-        return _Left(resource, request)
+        return Left(resource, request)
     except asyncio.TimeoutError:
         log.error("Kernel %s was not adopted: its backend did not answer within %g s.", name, FIND_DEADLINE)
     except (RemoteKernelError, OSError, ValueError, KeyError, TypeError) as error:
@@ -195,7 +196,7 @@ async def _look(host: Host, resource: KernelResource, server: Any) -> _Left | No
     return None
 
 
-async def _adopt(kernels: Any, left: _Left) -> bool:
+async def adopt_kernel(kernels: Any, left: Left) -> bool:
     """Make a kernel manager for a running kernel and put it into the map; whether the kernel is busy."""
     kernel_id, request = left.resource.kernel_id, left.request
     kernel, _, _ = kernels.pre_start_kernel(request["listed_as"], {"kernel_id": kernel_id})
@@ -223,9 +224,12 @@ async def _adopt(kernels: Any, left: _Left) -> bool:
 
 def _launch_arguments(kernel_id: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the server once started the kernel with, for a restart: the client's word, as stock passes it."""
-    passed = {f"KERNEL_{name.upper()}": str(value) for name, value in request.get("values", {}).items()}
-    environment = {**os.environ, **request.get("environment", {}), **passed}
-    return {"kernel_id": kernel_id, "cwd": request.get("working_dir"), "env": environment}
+    return {
+        "kernel_id": kernel_id,
+        "cwd": request.get("working_dir"),
+        "env": {**os.environ, **request.get("environment", {})},
+        "launch_params": request.get("values", {}),
+    }
 
 
 async def _take_over(kernels: Any, kernel_id: str, kernel: Any) -> bool:
@@ -272,7 +276,8 @@ def _listen_for_last_client(kernels: Any, kernel_id: str, kernel: Any) -> None:
 
     Without that, a reply that comes before the client is back would have nobody to go to.
     """
-    client = kernels.clients.last(kernel_id)
+    clients: LastClients | None = getattr(kernels, "clients", None)
+    client = clients.last(kernel_id) if clients is not None else b""
     if not client:
         return
     channels = {}

@@ -1,4 +1,4 @@
-"""A client's connection to a kernel of ours: the cell that runs is told why the kernel died."""
+"""A client's connection to a kernel of ours: it is told the kernel's state, and the cell that runs why it died."""
 
 from __future__ import annotations
 
@@ -36,6 +36,22 @@ class RemoteWebsocketConnection(ZMQChannelsWebsocketConnection):
             if kernel.failed:
                 raise HTTPError(500, str(kernel.ready.exception()))
         await super().prepare()  # type: ignore[no-untyped-call]
+
+    def connect(self) -> Any:
+        """Connect, and tell the client whether the kernel is busy.
+
+        After a lost connection JupyterLab asks the kernel something, and does not take its state from the answer.
+        """
+        connected = super().connect()
+        if connected is not None and self._remote is not None:
+            connected.add_done_callback(lambda _: self._tell_state())
+        return connected
+
+    def _tell_state(self) -> None:
+        kernel = self._remote
+        if kernel is not None and kernel.execution_state in ("idle", "busy"):
+            with suppress(WebSocketClosedError):
+                self._send_status_message(kernel.execution_state)  # type: ignore[no-untyped-call]
 
     def handle_incoming_message(self, incoming_msg: Any) -> None:
         """Pass a client's message on, and remember an execute request."""
