@@ -10,3 +10,5 @@ import importlib
 for distribution in ("remote_kernel_provider", "docker_kernel_provider", "kubernetes_kernel_provider"):
     with contextlib.suppress(ImportError):  # each is installed alone, too
         importlib.import_module(distribution)
+
+pytest_plugins = ("engine.fixtures",)

@@ -14,9 +14,14 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+
+if TYPE_CHECKING:
+    from browsing import Lab
+    from playwright.sync_api import BrowserContext, Page
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -56,15 +61,24 @@ class JupyterHome:
         for folder in ("config", "data", "runtime", "tmp", "work"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         self.work = root / "work"
+        settings = root / "config/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(json.dumps({"checkForUpdates": False, "fetchNews": "false"}))
 
     def run(
-        self, *command: str | Path, env: Mapping[str, str] | None = None, seconds: float = 120, **options
+        self,
+        *command: str | Path,
+        env: Mapping[str, str] | None = None,
+        seconds: float = 120,
+        typed: str | None = None,
+        **options,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program to its end; it must succeed unless `check=False`."""
+        """Run a program to its end, with what its user types; it must succeed unless `check=False`."""
         result = subprocess.run(
             [str(word) for word in command],
             env={**self.environment, **(env or {})},
             cwd=options.pop("cwd", self.work),
+            input=typed,
             capture_output=True,
             text=True,
             timeout=seconds,
@@ -141,25 +155,32 @@ class LabServer:
 
     token = "a-token-for-tests"
 
-    def __init__(self, home: JupyterHome, program: str = "jupyter-lab", *options: str, **environment: str) -> None:
+    def __init__(
+        self, home: JupyterHome, program: str | Path = "jupyter-lab", *options: str, **environment: str
+    ) -> None:
         self.home = home
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home.root / f"server-{self.port}.log"
-        with self.log.open("wb") as output:
+        self._program, self._options, self._environment = program, options, environment
+        self.start()
+
+    def start(self) -> None:
+        """Start it, for the first time or again, on the same port."""
+        with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [
-                    SCRIPTS / program,
+                    SCRIPTS / self._program,  # a whole path counts alone
                     "--no-browser",
                     "--allow-root",
                     f"--ServerApp.port={self.port}",
                     "--ServerApp.port_retries=0",
-                    f"--ServerApp.root_dir={home.work}",
+                    f"--ServerApp.root_dir={self.home.work}",
                     f"--IdentityProvider.token={self.token}",
-                    *options,
+                    *self._options,
                 ],
-                env={**home.environment, **environment},
-                cwd=home.work,
+                env={**self.home.environment, **self._environment},
+                cwd=self.home.work,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -195,6 +216,13 @@ class LabServer:
     def log_tail(self, lines: int = 200) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
+    def crash(self) -> None:
+        """End it by SIGKILL, and start it again."""
+        self.process.kill()
+        self.process.wait(10)
+        self.start()
+        self.wait_until_ready()
+
     def stop(self) -> None:
         self.process.terminate()
         try:
@@ -206,13 +234,23 @@ class LabServer:
 
 
 class Staged:
-    """A Jupyter server with kernels whose launches go as their scripts say, and its users' two ways in."""
+    """A Jupyter server with kernels whose launches go as their scripts say, and its users' two ways in.
 
-    dead_seconds = 3
+    Parameters
+    ----------
+    home
+        Where it runs.
+    program
+        Which server.
+    dead_seconds
+        How long a dead kernel stays listed.
+    """
+
     restart_limit = 2
 
-    def __init__(self, home: JupyterHome) -> None:
+    def __init__(self, home: JupyterHome, program: str | Path = "jupyter-server", *, dead_seconds: float = 3) -> None:
         self.home = home
+        self.dead_seconds = dead_seconds
         site = home.root / "site"
         facts = site / "staged_kernels-1.dist-info"
         facts.mkdir(parents=True)
@@ -223,10 +261,10 @@ class Staged:
             f"--RemoteMapping.dead_kernel_timeout={self.dead_seconds}",
             f"--KernelRestarter.restart_limit={self.restart_limit}",
         )
-        self.server = LabServer(home, "jupyter-server", *options, PYTHONPATH=str(site))
+        self.server = LabServer(home, program, *options, PYTHONPATH=str(site))
 
     def add(self, *stages: Mapping[str, object], failure: Mapping[str, object] | None = None) -> str:
-        """Make a kernel spec whose launches go through these stages; return its name."""
+        """Make a kernel spec whose launches go through these stages; return its name, also the displayed one."""
         name = f"staged-{uuid.uuid4().hex[:8]}"
         self.script(name, *stages, failure=failure)
         stages_module, tiny = (f"remote_kernel_provider.testing.{module}" for module in ("stages", "tiny_kernel"))
@@ -432,9 +470,6 @@ def kernel_name(home) -> str:
 def lab(home) -> Iterator[LabServer]:
     """A JupyterLab server that is ready."""
     need_for_browser((SCRIPTS / "jupyter-lab").exists(), "JupyterLab is not installed")
-    settings = home.root / "config/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-    settings.parent.mkdir(parents=True, exist_ok=True)
-    settings.write_text(json.dumps({"checkForUpdates": False, "fetchNews": "false"}))
     server = LabServer(home)
     try:
         server.wait_until_ready()
@@ -460,32 +495,55 @@ def browser():
 
 
 @pytest.fixture
-def page(request, browser, lab):
-    """A page of a browser with nothing remembered; a failing test leaves a screenshot and the server's log."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(30_000)
-    yield page
-    if has_failed(request.node):
-        ARTIFACTS.mkdir(exist_ok=True)
-        picture = ARTIFACTS / f"{request.node.name}.png"
-        log = picture.with_suffix(".log")
-        log.write_text(lab.log_tail())
-        print(f"the page: {picture}\nthe server's log: {log}")
-        with suppress(Exception):  # whatever is wrong with the page is not to hide the test's own failure
-            page.screenshot(path=picture)
-    context.close()
+def new_page(request, browser) -> Iterator[Callable[[LabServer], "Page"]]:
+    """Open empty pages for a server, with nothing remembered; of a failing test they leave what was on them."""
+    contexts: list[tuple[BrowserContext, LabServer]] = []
+
+    def open_page(server: LabServer) -> "Page":
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(30_000)
+        contexts.append((context, server))
+        return context.new_page()
+
+    yield open_page
+    for number, (context, server) in enumerate(contexts):
+        if has_failed(request.node):
+            leave_screenshot(context, f"{request.node.name}{f'-{number}' if number else ''}", server)
+        context.close()
+
+
+def leave_screenshot(context: "BrowserContext", name: str, server: LabServer) -> None:
+    """Write down what a failed test's page shows, and the end of its server's log."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    picture, log = (ARTIFACTS / f"{name}{suffix}" for suffix in (".png", ".log"))
+    log.write_text(server.log_tail())
+    print(f"the page: {picture}\nthe server's log: {log}")
+    with suppress(Exception):  # whatever is wrong with the page is not to hide the test's own failure
+        context.pages[0].screenshot(path=picture)
+
+
+@pytest.fixture
+def open_lab(new_page) -> Callable[[LabServer], "Lab"]:
+    """Open JupyterLab of a server in a page of its own, with its launcher."""
+    from browsing import Lab
+
+    def open_page(server: LabServer) -> Lab:
+        lab = Lab(new_page(server), server)
+        lab.open()
+        return lab
+
+    return open_page
 
 
 @pytest.fixture(scope="module")
-def make_staged(tmp_path_factory) -> Iterator[Callable[[], Staged]]:
+def make_staged(tmp_path_factory) -> Iterator[Callable[..., Staged]]:
     """Start Jupyter servers whose kernels' launches follow scripts."""
     pytest.importorskip("jupyter_server", reason="Jupyter Server is not installed")
     pytest.importorskip("websocket", reason="websocket-client is not installed")
     made: list[Staged] = []
 
-    def make() -> Staged:
-        made.append(Staged(JupyterHome(tmp_path_factory.mktemp("staged"))))
+    def make(program: str | Path = "jupyter-server", **options: float) -> Staged:
+        made.append(Staged(JupyterHome(tmp_path_factory.mktemp("staged")), program, **options))
         made[-1].server.wait_until_ready()
         return made[-1]
 

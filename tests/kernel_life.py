@@ -1,7 +1,8 @@
 """Takes one kernel through its life by jupyter_client's blocking manager, and prints what it saw as one line of JSON.
 
-A program of its own, run by test_gateway_provisioners_launcher.py. Arguments: the kernel's name, the policy of
-transport encryption, and how the kernel ends: `shutdown`, `kill` or `death`.
+A program of its own, run by test_gateway_provisioners_launcher.py and test_argv_clients.py. Arguments: the kernel's
+name, the policy of transport encryption, how the kernel ends (`shutdown`, `kill` or `death`), and `argv` for a client
+that knows no kernel provisioners.
 """
 
 import json
@@ -60,8 +61,10 @@ def live(manager, ending):
     return seen
 
 
-def main(name, encryption, ending):
+def main(name, encryption, ending, way="provisioner"):
     manager = KernelManager(kernel_name=name, transport_encryption=encryption)
+    if way == "argv":
+        del manager.kernel_spec.metadata["kernel_provisioner"]
     manager.start_kernel()
     try:
         print(json.dumps(live(manager, ending)))

@@ -1,94 +1,19 @@
 """JupyterLab in a browser: what its user does with a kernel, from the launcher's card to the kernel's end."""
 
 import os
-import re
 import signal
-import uuid
 
 import pytest
-
-if os.environ.get("REQUIRE_BROWSER") != "1":
-    pytest.importorskip("playwright", reason="Playwright is not installed")
-
-from playwright.sync_api import Locator, Page, expect
+from browsing import SECONDS
+from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-SECONDS = 1000
-"""Playwright counts milliseconds."""
-
-
-class Lab:
-    """The page of one workspace."""
-
-    def __init__(self, page: Page, server) -> None:
-        self.page = page
-        self.server = server
-
-    def open(self) -> None:
-        workspace = f"lab/workspaces/{uuid.uuid4().hex}"
-        self.page.goto(f"{self.server.url}/{workspace}?token={self.server.token}")
-        expect(self.page.locator(".jp-Launcher").first).to_be_visible(timeout=60 * SECONDS)
-
-    def card(self, display_name: str) -> Locator:
-        return self.page.locator(f'.jp-LauncherCard[data-category="Notebook"][title="{display_name}"]')
-
-    def menu(self, menu: str, entry: str) -> None:
-        self.page.get_by_role("menuitem", name=menu, exact=True).click()
-        self.page.locator(".lm-Menu-item").filter(has_text=re.compile(f"^{re.escape(entry)}")).click()
-
-    def dialog(self, text: str) -> Locator:
-        dialog = self.page.locator(".jp-Dialog").filter(has_text=text)
-        expect(dialog).to_be_visible(timeout=20 * SECONDS)
-        return dialog
-
-    def answer(self, dialog: Locator, button: str) -> None:
-        dialog.locator(".jp-Dialog-button").get_by_text(button, exact=True).click()
-        expect(dialog).to_have_count(0)
-
-    def new_notebook(self, display_name: str) -> "NotebookPanel":
-        self.card(display_name).click()
-        return NotebookPanel(self)
-
-
-class NotebookPanel:
-    """The one notebook that is open."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.panel = lab.page.locator(".jp-NotebookPanel")
-        expect(self.panel).to_be_visible()
-        self.expect_status("Idle")
-
-    def expect_status(self, *statuses: str) -> None:
-        bar = self.lab.page.locator("#jp-main-statusbar")
-        expect(bar).to_contain_text(re.compile(rf"\| ({'|'.join(statuses)})"), timeout=30 * SECONDS)
-
-    def run(self, code: str) -> Locator:
-        """Run code in the last cell; return its output."""
-        cells = self.panel.locator(".jp-CodeCell")
-        cell = cells.nth(cells.count() - 1)
-        cell.locator(".cm-content").click()
-        self.lab.page.keyboard.insert_text(code)
-        self.lab.page.keyboard.press("Shift+Enter")
-        return cell.locator(".jp-OutputArea-output")
-
-    def value_of(self, code: str) -> str:
-        """Run code that shows one value."""
-        output = self.run(code)
-        expect(output).to_have_count(1)
-        return output.inner_text().strip()
-
-    def pid(self) -> int:
-        return int(self.value_of("import os; os.getpid()"))
-
 
 @pytest.fixture
-def ui(page, lab, home):
+def ui(open_lab, lab, home):
     """JupyterLab with its launcher open; every kernel of the test has been shut down when the next test begins."""
-    ui = Lab(page, lab)
-    ui.open()
-    yield ui
+    yield open_lab(lab)
     for kernel in lab.get("api/kernels"):
         lab.request("DELETE", f"api/kernels/{kernel['id']}")
     home.assert_nothing_left()
@@ -132,8 +57,7 @@ def test_restart_forgets_everything_and_runs_on(ui, display_name, home):
     notebook = ui.new_notebook(display_name)
     before = notebook.pid()
     notebook.run("kept = 1")
-    ui.menu("Kernel", "Restart Kernel…")
-    ui.answer(ui.dialog("Restart Kernel?"), "Restart")
+    ui.restart()
     expect(notebook.run("kept").last).to_contain_text("NameError", timeout=30 * SECONDS)
     assert notebook.pid() != before
     assert [process.pid for process in home.kernel_processes()] == [notebook.pid()]
@@ -158,7 +82,7 @@ def test_a_kernel_that_is_shut_down_leaves_nothing(ui, display_name, home):
     assert notebook.value_of("6 * 7") == "42"
     assert home.leftovers()
     ui.menu("Kernel", "Shut Down Kernel")
-    expect(notebook.panel.locator(".jp-Toolbar-kernelName")).to_have_text("No Kernel")
+    expect(notebook.kernel_name).to_have_text("No Kernel")
     home.assert_nothing_left()
     assert ui.server.get("api/kernels") == []
 

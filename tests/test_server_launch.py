@@ -98,6 +98,23 @@ def test_a_kernel_whose_launch_failed_is_revived_by_a_restart(staged):
         assert client.run("print(6 * 7)") == "42"
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_client_that_connects_is_told_whether_the_kernel_is_busy(staged, legacy):
+    def told() -> str:
+        with staged.connect(kernel_id, legacy=legacy) as other:
+            while True:
+                kind, parent, content = other.receive(10)
+                if (kind, parent) == ("status", ""):
+                    return content["execution_state"]
+
+    kernel_id = staged.start(staged.add())
+    assert told() == "idle"
+    with staged.connect(kernel_id) as client:
+        client.execute("import time\nprint('busy')\ntime.sleep(60)")
+        client.until("stream")
+        assert told() == "busy"
+
+
 def test_an_interrupt_is_refused_until_the_kernel_is_there(staged):
     kernel_id = staged.start(staged.add(FOR_EVER))
     assert staged.refused(f"api/kernels/{kernel_id}/interrupt")[0] == 500

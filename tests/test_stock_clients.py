@@ -145,6 +145,51 @@ def test_jupyter_run_runs_a_script(home, kernel_name):
     assert home.run(JUPYTER, "run", f"--kernel={kernel_name}", script).stdout == f"run by local/{kernel_name}\n"
 
 
+def test_jupyter_console_runs_what_is_typed(home, kernel_name):
+    pytest.importorskip("jupyter_console")
+    typed = "import os\nprint('run by', os.environ['KERNEL_NAME'])\nexit\n"
+    command = [JUPYTER, "console", f"--kernel={kernel_name}", "--simple-prompt"]
+    assert f"run by local/{kernel_name}\n" in home.run(*command, typed=typed).stdout
+
+
+def test_the_client_on_which_qtconsole_stands_starts_interrupts_and_restarts(home, kernel_name):
+    program = """
+import queue, sys
+from jupyter_client.manager import KernelManager
+from jupyter_client.threaded import ThreadedKernelClient, ThreadedZMQSocketChannel
+
+class Channel(ThreadedZMQSocketChannel):
+    said = queue.Queue()
+    def call_handlers(self, message):
+        self.said.put(message)
+
+class Client(ThreadedKernelClient):
+    shell_channel_class = iopub_channel_class = stdin_channel_class = control_channel_class = Channel
+
+def until(client, kind, code):
+    msg_id = client.execute(code)
+    while True:
+        message = Channel.said.get(timeout=60)
+        if message["msg_type"] == "stream" and "busy" in message["content"]["text"]:
+            manager.interrupt_kernel()
+        if (message["msg_type"], message["parent_header"].get("msg_id")) == (kind, msg_id):
+            return message["content"]
+
+manager = KernelManager(kernel_name=sys.argv[1], client_factory=Client)
+manager.start_kernel()
+client = manager.client()
+client.start_channels()
+print(until(client, "stream", "kept = 6 * 7; print(kept)")["text"], end="")
+print(until(client, "error", "import time; print('busy'); time.sleep(600)")["ename"])
+manager.restart_kernel()
+print(until(client, "execute_reply", "kept")["ename"])
+client.stop_channels()
+manager.shutdown_kernel()
+"""
+    result = home.run(sys.executable, "-c", program, kernel_name)
+    assert result.stdout.splitlines() == ["42", "KeyboardInterrupt", "NameError"]
+
+
 def test_other_clients_attach_by_the_connection_file(home, kernel_name):
     with jupyter_kernel(home, kernel_name) as file:
         program = """

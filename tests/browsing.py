@@ -1,0 +1,126 @@
+"""What a user does in a page of JupyterLab; the fixtures `open_lab` and `new_page` of conftest.py make such pages."""
+
+import os
+import re
+import uuid
+
+import pytest
+
+if os.environ.get("REQUIRE_BROWSER") != "1":
+    pytest.importorskip("playwright", reason="Playwright is not installed")
+
+from playwright.sync_api import Locator, Page, expect
+
+SECONDS = 1000
+"""Playwright counts milliseconds."""
+
+PATIENCE = 30 * SECONDS
+"""For what a busy machine may take its time for."""
+
+
+class Lab:
+    """The page of one workspace of JupyterLab.
+
+    Parameters
+    ----------
+    page
+        An empty page.
+    server
+        The `LabServer` whose page it becomes.
+    """
+
+    def __init__(self, page: Page, server) -> None:
+        self.page = page
+        self.server = server
+
+    def open(self) -> None:
+        """Open a new workspace, with a launcher."""
+        workspace = f"lab/workspaces/{uuid.uuid4().hex}"
+        self.page.goto(f"{self.server.url}/{workspace}?token={self.server.token}")
+        expect(self.page.locator(".jp-Launcher").first).to_be_visible(timeout=60 * SECONDS)
+
+    def card(self, display_name: str) -> Locator:
+        """Return a kernel's card in the launcher."""
+        return self.page.locator(f'.jp-LauncherCard[data-category="Notebook"][title="{display_name}"]')
+
+    def menu(self, menu: str, entry: str) -> None:
+        """Choose an entry of the menu bar."""
+        self.page.get_by_role("menuitem", name=menu, exact=True).click()
+        self.page.locator(".lm-Menu-item").filter(has=self.page.get_by_text(entry, exact=True)).click()
+
+    def dialog(self, text: str, seconds: float = 20) -> Locator:
+        """Wait for the dialog that says something, and return it."""
+        dialog = self.page.locator(".jp-Dialog").filter(has_text=text)
+        expect(dialog).to_be_visible(timeout=seconds * SECONDS)
+        return dialog
+
+    def answer(self, dialog: Locator, button: str) -> None:
+        """Press a button of a dialog."""
+        dialog.locator(".jp-Dialog-button").get_by_text(button, exact=True).click()
+        expect(dialog).to_have_count(0)
+
+    def restart(self) -> None:
+        """Restart the kernel of the open notebook."""
+        self.menu("Kernel", "Restart Kernel…")
+        self.answer(self.dialog("Restart Kernel?"), "Restart")
+
+    def select_kernel(self, display_name: str) -> None:
+        """Choose a kernel in the dialog for that, which JupyterLab opens by itself or behind the kernel's name."""
+        dialog = self.dialog("Select Kernel")
+        dialog.locator("select").select_option(label=display_name)
+        dialog.locator(".jp-mod-accept").click()
+        expect(dialog).to_have_count(0)
+
+    def save_new_notebook(self) -> str:
+        """Save the open notebook for the first time, under the name that it has; return the name."""
+        self.menu("File", "Save Notebook")
+        dialog = self.dialog("Rename file")
+        name = dialog.locator("input[type=text]").input_value()
+        self.answer(dialog, "Rename and Save")
+        return name
+
+    def new_notebook(self, display_name: str, *, ready: bool = True) -> "NotebookPanel":
+        """Click on a kernel's card, and wait until the kernel is idle unless `ready` is false."""
+        self.card(display_name).click()
+        notebook = NotebookPanel(self.page)
+        expect(notebook.panel).to_be_visible()
+        if ready:
+            notebook.expect_status("Idle")
+        return notebook
+
+
+class NotebookPanel:
+    """The one notebook that is open in a page of JupyterLab, or of Notebook 7."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.panel = page.locator(".jp-NotebookPanel")
+        self.cells = self.panel.locator(".jp-CodeCell")
+        self.kernel_name = self.panel.locator(".jp-Toolbar-kernelName")
+
+    def expect_status(self, *statuses: str, seconds: float = 30) -> None:
+        """Wait until JupyterLab's status bar shows the kernel in one of these states."""
+        bar = self.page.locator("#jp-main-statusbar")
+        expect(bar).to_contain_text(re.compile(rf"\| ({'|'.join(statuses)})"), timeout=seconds * SECONDS)
+
+    def run(self, code: str) -> Locator:
+        """Run code in the last cell; return its outputs."""
+        cell = self.cells.nth(self.cells.count() - 1)
+        cell.locator(".cm-content").click()
+        self.page.keyboard.insert_text(code)
+        self.page.keyboard.press("Shift+Enter")
+        return cell.locator(".jp-OutputArea-output")
+
+    def prompt(self, number: int) -> Locator:
+        """Return the prompt of a code cell, such as `[1]:`."""
+        return self.cells.nth(number).locator(".jp-InputPrompt")
+
+    def value_of(self, code: str) -> str:
+        """Run code that shows one value; return it."""
+        output = self.run(code)
+        expect(output).to_have_count(1, timeout=PATIENCE)
+        return output.inner_text().strip()
+
+    def pid(self) -> int:
+        """Return the number of the kernel's process."""
+        return int(self.value_of("import os; print(os.getpid())"))
