@@ -2,9 +2,13 @@
 
 import ast
 import configparser
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from email.parser import HeaderParser
@@ -29,7 +33,17 @@ ENTRY_POINTS = {
         "remote_kernel_provider.lifecycle_managers": {"local"},
         "jupyter_client.kernel_provisioners": {"remote-kernel-provisioner"},
     },
-    "launchers": {"console_scripts": {"launch-ipykernel"}},
+    "docker_kernel_provider": {
+        "console_scripts": {"jupyter-docker-kernelspec", "jupyter-docker-spec"},
+        "jupyter_kernel_mgmt.kernel_type_providers": {"docker", "docker_swarm"},
+        "remote_kernel_provider.lifecycle_managers": {"docker", "docker-swarm"},
+    },
+    "kubernetes_kernel_provider": {
+        "console_scripts": {"jupyter-k8s-kernelspec", "jupyter-k8s-spec"},
+        "jupyter_kernel_mgmt.kernel_type_providers": {"k8skp"},
+        "remote_kernel_provider.lifecycle_managers": {"kubernetes"},
+    },
+    "launchers": {"console_scripts": {"jupyter-image-bootstrap", "launch-ipykernel"}},
 }
 SHARED_DATA = {
     "remote_kernel_provider": {
@@ -37,10 +51,13 @@ SHARED_DATA = {
     },
 }
 """What is installed beside the packages: it enables the server extension."""
+LAB = "remote_kernel_provider-1.0.0.dev0.data/data/share/jupyter/labextensions/remote-kernel-provider-labextension/"
+"""Where the wheel has what JupyterLab loads."""
 IMPORTED_AS = {
     "ipython-genutils": "ipython_genutils",
     "jupyter-kernel-mgmt": "jupyter_kernel_mgmt",
     "pycryptodomex": "Cryptodome",
+    "pyyaml": "yaml",
     "pyzmq": "zmq",
 }
 FOR_ANOTHER = {"ipython_genutils": "jupyter_kernel_mgmt imports it and does not declare it"}
@@ -132,26 +149,36 @@ class Environment:
         return run(self.python, "-c", IMPORT_EVERYTHING, package, *but).split()
 
 
-def run(*command: str | Path, both: bool = False) -> str:
+def run(*command: str | Path, both: bool = False, **environment: str) -> str:
     """Run a program to its end; return what it printed, on both streams if asked."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    variables = {**os.environ, **environment}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr if both else done.stdout
+
+
+def build_wheel(folder: str, source: Path, output: Path, **environment: str) -> Wheel:
+    run(
+        *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
+        *("--wheel-dir", output, source),
+        **environment,
+    )
+    (file,) = output.glob("*.whl")
+    return Wheel(folder, file)
 
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory) -> dict[str, Wheel]:
     """The wheels, by the folders that they are made of."""
-    built = {}
-    for folder in PACKAGES:
-        output = tmp_path_factory.mktemp("wheel")
-        run(
-            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
-            *("--wheel-dir", output, ROOT / folder),
-        )
-        (file,) = output.glob("*.whl")
-        built[folder] = Wheel(folder, file)
-    return built
+    return {folder: build_wheel(folder, ROOT / folder, tmp_path_factory.mktemp("wheel")) for folder in PACKAGES}
+
+
+@pytest.fixture
+def without_npm(tmp_path) -> dict[str, str]:
+    """Variables of an environment in which there is no npm, and nobody has asked for it."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    return {"PATH": str(programs), "REQUIRE_LAB": ""}
 
 
 @pytest.fixture
@@ -164,7 +191,7 @@ def test_a_wheel_holds_the_package_alone(wheels, folder):
     wheel = wheels[folder]
     assert f"{wheel.package}/py.typed" in wheel.names
     own = {name for name in wheel.names if ".dist-info/" not in name}
-    assert {name for name in own if not name.startswith(f"{wheel.package}/")} == SHARED_DATA.get(folder, set())
+    assert {name for name in own if not name.startswith((f"{wheel.package}/", LAB))} == SHARED_DATA.get(folder, set())
     sources = ROOT / folder / "src"
     modules = {str(file.relative_to(sources)) for file in sources.rglob("*.py")}
     assert {name for name in wheel.names if name.endswith(".py")} == modules
@@ -208,6 +235,39 @@ def test_the_server_extension_is_active_once_it_is_installed(wheels, environment
     listed = run(environment.scripts / "jupyter-server", "extension", "list", both=True)
     assert re.search(r"remote_kernel_provider\.jupyter\.server \S*enabled", listed)
     assert re.search(r"remote_kernel_provider\.jupyter\.server .*OK", listed)
+
+
+@pytest.mark.skipif(shutil.which("npm") is None and os.environ.get("REQUIRE_LAB") != "1", reason="npm is not on PATH")
+def test_the_core_brings_its_half_of_jupyterlab(wheels, tmp_path, without_npm):
+    core = wheels["remote_kernel_provider"]
+    with zipfile.ZipFile(core.file) as archive:
+        about = json.loads(archive.read(f"{LAB}package.json"))
+        names = {name for name in core.names if name.startswith(LAB)}
+        assert sum(archive.getinfo(name).compress_size for name in names) < 300_000
+    assert names >= {LAB + name for name in ("install.json", about["jupyterlab"]["_build"]["load"])}
+    assert f"{LAB}schemas/{about['name']}/plugin.json" in names
+    assert core.metadata["Version"].startswith(about["version"])
+
+    # What is built from a source distribution needs no npm: the half is in there.
+    source = ROOT / "remote_kernel_provider"
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, source)
+    (file,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(file) as archive:
+        archive.extractall(tmp_path, filter="data")
+    unpacked = tmp_path / file.name.removesuffix(".tar.gz")
+    again = build_wheel("remote_kernel_provider", unpacked, tmp_path / "again", **without_npm)
+    assert set(again.names) >= names
+
+
+def test_without_npm_the_core_goes_without_jupyterlab_unless_it_is_required(tmp_path, without_npm):
+    source = tmp_path / "source"
+    shutil.copytree(
+        ROOT / "remote_kernel_provider", source, ignore=shutil.ignore_patterns("node_modules", "build", "__pycache__")
+    )
+    wheel = build_wheel("remote_kernel_provider", source, tmp_path / "wheel", **without_npm)
+    assert not [name for name in wheel.names if "labextensions" in name]
+    with pytest.raises(AssertionError, match="REQUIRE_LAB=1, and the JupyterLab extension cannot be built: npm is not"):
+        build_wheel("remote_kernel_provider", source, tmp_path / "other", **{**without_npm, "REQUIRE_LAB": "1"})
 
 
 def test_the_launchers_work_alone(wheels, environment):

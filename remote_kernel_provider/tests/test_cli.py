@@ -13,6 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from remote_kernel_provider.cli import installation_checks
 from remote_kernel_provider.cli.failures import UsageError
 from remote_kernel_provider.cli.main import COMMANDS, COMPLETION_VARIABLE, cli
 from remote_kernel_provider.cli.offers import Offer, default_offer, named
@@ -300,6 +301,17 @@ def test_doctor_finds_profiles_of_no_kernel(invoke):
     said = invoke("doctor", RKP_PROFILES='{"local/nope": {"big": {"parameters": {}}}}')
     assert said.exit_code == 1
     assert "there is no kernel 'local/nope'" in said.stdout
+
+
+def test_doctor_says_whether_jupyterlab_has_our_extension(invoke, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(installation_checks, "jupyter_path", lambda name: [str(tmp_path / name)])
+    assert "not built" in invoke("doctor").stdout
+    file = tmp_path / "labextensions/remote-kernel-provider-labextension/package.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"version": "7.6.5"}')
+    assert f"7.6.5 ({file.parent})" in invoke("doctor").stdout
+    file.write_text("[]")
+    assert "cannot be read" in invoke("doctor").stdout
 
 
 def test_doctor_finds_open_folders(invoke, tmp_path: Path):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import zmq
+from jupyter_core.paths import jupyter_path
 
 from remote_kernel_provider.cli.findings import Finding, note, ok, problem
 from remote_kernel_provider.errors import RemoteKernelError
@@ -26,12 +29,15 @@ DISTRIBUTIONS = (
 )
 """What is looked for, and what for it is needed where it may be absent."""
 
+LAB_EXTENSION = "remote-kernel-provider-labextension"
+
 
 def check_installation() -> Iterator[Finding]:
-    """Check Python, the distributions, ZMQ and the kernel providers."""
+    """Check Python, the distributions, JupyterLab's part, ZMQ and the kernel providers."""
     yield ok("python", f"{platform.python_version()} ({sys.executable})")
     for name, needed_for in DISTRIBUTIONS:
         yield _distribution(name, needed_for)
+    yield _lab_extension()
     yield _zmq()
     yield from _providers()
 
@@ -43,6 +49,20 @@ def _distribution(name: str, needed_for: str) -> Finding:
         if needed_for:
             return note(name, f"not installed; {needed_for}")
         return problem(name, "not installed", f"pip install {name}")
+
+
+def _lab_extension() -> Finding:
+    subject = "lab extension"
+    for folder in jupyter_path("labextensions"):
+        file = Path(folder, LAB_EXTENSION, "package.json")
+        try:
+            return ok(subject, f"{json.loads(file.read_bytes())['version']} ({file.parent})")
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            return note(subject, f"{file} cannot be read: {error}", "install remote-kernel-provider again")
+    missing = "not built, as npm was missing: JupyterLab shows no launches, parameters and remote kernels"
+    return note(subject, missing, "install a wheel of remote-kernel-provider, or Node.js and then the package again")
 
 
 def _zmq() -> Finding:
