@@ -22,6 +22,7 @@ from Cryptodome.Util.Padding import unpad
 from jupyter_client.blocking.client import BlockingKernelClient
 
 PORT_NAMES = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port", "comm_port")
+LAUNCHER = (sys.executable, "-m", "kernel_launchers.python")
 TIMEOUT = 30
 
 
@@ -52,12 +53,14 @@ class Host:
     def arguments(self, **more: str) -> list[str]:
         return [part for name, value in self.values(**more).items() for part in (f"--{name}", value)]
 
-    def start(self, arguments: list[str], cwd: Path | None = None, **environment: str) -> Kernel:
+    def start(
+        self, arguments: list[str], cwd: Path | None = None, program: tuple[str, ...] = LAUNCHER, **environment: str
+    ) -> Kernel:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         (folder / "tmp").mkdir()
         (folder / "ipython").mkdir()
         process = subprocess.Popen(
-            [sys.executable, "-m", "kernel_launchers.python", *arguments],
+            [*program, *arguments],
             env={
                 **os.environ,
                 "TMPDIR": str(folder / "tmp"),

@@ -1,4 +1,4 @@
-"""The launcher under a host that we did not write: the provisioners of the package gateway_provisioners."""
+"""The launcher, and the image, under hosts that we did not write: the provisioners of gateway_provisioners."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import sys
 import venv
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.peers]
+pytestmark = [pytest.mark.slow, pytest.mark.peers, pytest.mark.timeout(600)]
 
-REQUIREMENT = "gateway_provisioners==0.5.0"
+REQUIREMENT = "gateway_provisioners[docker]==0.5.0"
 SCRIPT = Path(__file__).with_name("gateway_provisioners_host.py")
 
 
@@ -40,6 +41,22 @@ def peer_python(request: pytest.FixtureRequest) -> Path:
     return python
 
 
+def host_of(peer_python: Path, specs: Path, **environment: str) -> dict[str, Any]:
+    """Take the kernel `launched` through its life under the peer; return what was seen."""
+    done = subprocess.run(
+        [peer_python, SCRIPT, specs],
+        env={**os.environ, "KERNEL_USERNAME": "someone", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    logs = "".join(log.read_text() for log in specs.parent.glob("kernel-*.log"))
+    assert done.returncode == 0, done.stderr + logs
+    seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return seen
+
+
 def test_distributed_provisioner(peer_python: Path, tmp_path: Path) -> None:
     arguments = ["kernel-id", "port-range", "response-address", "public-key", "transport-encryption"]
     spec = {
@@ -59,25 +76,15 @@ def test_distributed_provisioner(peer_python: Path, tmp_path: Path) -> None:
     (tmp_path / "specs" / "launched").mkdir(parents=True)
     (tmp_path / "specs" / "launched" / "kernel.json").write_text(json.dumps(spec))
     (tmp_path / "tmp").mkdir()
-    done = subprocess.run(
-        [peer_python, SCRIPT, tmp_path / "specs"],
-        env={
-            **os.environ,
-            "GP_REMOTE_HOSTS": "localhost",
-            "GP_RESPONSE_IP": "127.0.0.1",
-            "GP_KERNEL_LOG_DIR": str(tmp_path),
-            "GP_PORT_RANGE": "21000..32000",
-            "KERNEL_USERNAME": "someone",
-            "TMPDIR": str(tmp_path / "tmp"),
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    seen = host_of(
+        peer_python,
+        tmp_path / "specs",
+        GP_REMOTE_HOSTS="localhost",
+        GP_RESPONSE_IP="127.0.0.1",
+        GP_KERNEL_LOG_DIR=str(tmp_path),
+        GP_PORT_RANGE="21000..32000",
+        TMPDIR=str(tmp_path / "tmp"),
     )
-    logs = "".join(log.read_text() for log in tmp_path.glob("kernel-*.log"))
-    assert done.returncode == 0, done.stderr + logs
-    seen = json.loads(done.stdout.splitlines()[-1])
     pid = int(seen.pop("pid"))
     assert seen == {
         "provisioner": "DistributedProvisioner",
@@ -90,3 +97,29 @@ def test_distributed_provisioner(peer_python: Path, tmp_path: Path) -> None:
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_docker_provisioner_runs_our_image(peer_python: Path, tmp_path: Path, shared_engine: Any) -> None:
+    engine_images = pytest.importorskip("engine.python_image", reason="the repository's tests/engine is not here")
+    image = engine_images.make_python_image(shared_engine.client)
+    installer = [peer_python, "-m", "gateway_provisioners.cli.docker_specapp", "install"]
+    options = ["--prefix", tmp_path, "--kernel-name", "launched", "--image-name", image]
+    subprocess.run([*installer, *options], capture_output=True, timeout=60, check=True)
+    (config,) = shared_engine.client.inspect_network("bridge")["IPAM"]["Config"]
+    seen = host_of(
+        peer_python,
+        tmp_path / "share/jupyter/kernels",
+        DOCKER_HOST=shared_engine.host,
+        GP_RESPONSE_IP=config["Gateway"],
+        PATH=f"{peer_python.parent}{os.pathsep}{os.environ['PATH']}",  # the spec's command is 'python'
+    )
+    assert int(seen.pop("pid")) != 1
+    assert seen == {
+        "provisioner": "DockerProvisioner",
+        "encrypted": True,
+        "interrupted": {"stdout": "begun\n", "error": "KeyboardInterrupt"},
+        "alive": True,
+        "after": {"stdout": "42\n"},
+        "alive_after_shutdown": False,
+    }
+    assert shared_engine.containers("app=gateway-provisioners") == []

@@ -213,6 +213,32 @@ def test_every_option_has_both_spellings(kernels, separator):
     assert (stock["display_name"], stock["language"], stock["interrupt_mode"]) == ("Chosen", "other", "signal")
 
 
+def test_parameters_and_environment_become_the_specs_own(kernels):
+    pairs = ["--param", "launch_timeout=77", "--param=port_range=33000..34000", "--env", "A=b=c", "--env=EMPTY="]
+    assert install(kernels, "--kernel", "toy", *pairs) == 0
+    spec = read(kernels / "local_toy/local_kernel.json")
+    config = spec["metadata"]["lifecycle_manager"]["config"]
+    assert config == {"launch_timeout": 77, "port_range": "33000..34000"}
+    assert spec["env"] == {**TOY["env"], "A": "b=c", "EMPTY": ""}
+    assert LocalKernelProvider().specs()["local_toy"].config["launch_timeout"] == 77.0
+
+
+@pytest.mark.parametrize(
+    ("pair", "sentence"),
+    [
+        ("launch_timeot=7", "--param: there is no parameter 'launch_timeot'; did you mean 'launch_timeout'?"),
+        ("memory=2Gi", "--param: there is no parameter 'memory'"),
+        ("launch_timeout=soon", "--param launch_timeout is 'soon'; expected a number of seconds"),
+        ("launch_timeout", "--param is ['launch_timeout']; expected NAME=VALUE"),
+        ("=7", "--param is ['=7']; expected NAME=VALUE"),
+    ],
+)
+def test_a_wrong_parameter_is_one_sentence(kernels, pair, sentence, capsys):
+    assert install(kernels, "--kernel", "toy", "--param", pair) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (kernels / "local_toy").exists()
+
+
 def test_an_empty_list_is_a_choice(kernels):
     assert install(kernels, "--kernel", "toy", "--unauthorized-users", "") == 0
     spec = read(kernels / "local_toy/local_kernel.json")

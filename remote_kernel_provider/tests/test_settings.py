@@ -71,6 +71,9 @@ def test_later_wins(config_file):
         ("EG_UNAUTHORIZED_USERS", "root,eve", "unauthorized_users", ["root", "eve"]),
         ("EG_PROHIBITED_UIDS", "0,1", "prohibited_uids", [0, 1]),
         ("EG_RESPONSE_IP", "10.0.0.1", "response_ip", "10.0.0.1"),
+        ("GP_SHARED_NAMESPACE", "False", "shared_namespace", False),
+        ("EG_NAMESPACE", "kernels", "namespace", "kernels"),
+        ("EG_MIRROR_WORKING_DIRS", "True", "mirror_working_dirs", True),
     ],
 )
 def test_the_environment(name, text, setting, expected):

@@ -41,11 +41,17 @@ ENVIRONMENT_ALIASES: Mapping[str, tuple[str, ...]] = {
     "prohibited_gids": ("GP_PROHIBITED_GIDS", "EG_PROHIBITED_GIDS"),
     "launch_timeout": ("GP_LAUNCH_TIMEOUT", "EG_KERNEL_LAUNCH_TIMEOUT"),
     "port_range": ("GP_PORT_RANGE", "EG_PORT_RANGE"),
+    "namespace": ("GP_NAMESPACE", "EG_NAMESPACE"),
+    "shared_namespace": ("GP_SHARED_NAMESPACE", "EG_SHARED_NAMESPACE"),
     "response_ip": ("GP_RESPONSE_IP", "EG_RESPONSE_IP"),
     "response_port": ("GP_RESPONSE_PORT", "EG_RESPONSE_PORT"),
     "response_port_retries": ("GP_RESPONSE_PORT_RETRIES", "EG_RESPONSE_PORT_RETRIES"),
+    "mirror_working_dirs": ("GP_MIRROR_WORKING_DIRS", "EG_MIRROR_WORKING_DIRS"),
+    "docker_network": ("GP_DOCKER_NETWORK", "EG_DOCKER_NETWORK"),
+    "image_name": ("GP_IMAGE_NAME", "K8SKP_IMAGE_NAME"),
 }
-"""The gateway family's environment names that mean the same as a setting of ours; `RKP_<NAME>` beats them."""
+"""Peers' environment names that mean the same as a setting of ours, or for the installers as a key of a spec;
+`RKP_<NAME>` beats them."""
 
 
 def environment_names(setting: str) -> tuple[str, ...]:
@@ -139,6 +145,51 @@ class RemoteKernelSettings(Configurable):
         help="""Range lower..upper of the kernels' ports; 0..0 = any free port.
         Default: 0..0.""",
     ).tag(config=True)
+    namespace = Unicode(
+        "",
+        help="""Namespace of the kernels' pods. Default: empty = that of the host's own account or kubeconfig
+        context.""",
+    ).tag(config=True)
+    kubernetes_context = Unicode(
+        "",
+        help="""Context of the kubeconfig ($KUBECONFIG, else ~/.kube/config) whose cluster runs the kernels. Default:
+        empty = the current one; without a kubeconfig, the cluster that this host runs in.""",
+    ).tag(config=True)
+    kubernetes_route = CaselessStrEnum(
+        ["auto", "direct", "port-forward"],
+        default_value="auto",
+        help="""How this host reaches its pods: 'direct' at their addresses, 'port-forward' through the API server. 'auto'
+        tries the address of the first pod, for a second at most. Default: auto.""",
+    ).tag(config=True)
+    shared_namespace = Bool(
+        True,
+        help="""Whether all kernels run in one namespace; then no client chooses namespace or service account.
+        Default: True. When False, a kernel runs in the namespace that its client names (KERNEL_NAMESPACE), within
+        allowed_namespaces.""",
+    ).tag(config=True)
+    allowed_namespaces = List(
+        Unicode(),
+        help="""Shell patterns of the namespaces that clients may name; {username} stands for the user's name as a
+        cluster writes it: ["team-*", "user-{username}"]. Default: empty = none.""",
+    ).tag(config=True)
+    allowed_service_accounts = List(
+        Unicode(),
+        help="""Shell patterns of the service accounts that clients may name, with {username} as in allowed_namespaces.
+        Default: empty = none. The host's own account is always refused.""",
+    ).tag(config=True)
+    allowed_volume_types = List(
+        Unicode(),
+        default_value=["configMap", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim"],
+        help="""Types of the volumes that the parameter 'volumes' may name; what a template says is not bounded by it.
+        Default: configMap, downwardAPI, emptyDir, ephemeral, persistentVolumeClaim. With 'secret' or 'projected' users
+        can read the namespace's Secrets; with 'hostPath' they own its nodes.""",
+    ).tag(config=True)
+    pod_security = CaselessStrEnum(
+        ["restricted", "baseline", "privileged"],
+        default_value="restricted",
+        help="""Pod security level of Kubernetes that every kernel's pod has to pass, whatever its template says.
+        Default: restricted.""",
+    ).tag(config=True)
     response_ip = Unicode(
         "",
         help="""IPv4 address at which kernels with the reported handshake reach this host. Default: empty = chosen for
@@ -156,6 +207,58 @@ class RemoteKernelSettings(Configurable):
     response_port_retries = Integer(
         10,
         help="""How many ports after response_port are tried when it is taken. Default: 10.""",
+    ).tag(config=True)
+    mirror_working_dirs = Bool(
+        False,
+        help="""Whether a container's working directory is the client's: true where the same paths are mounted into the
+        kernels. Default: False; Docker hears the parameter working_dir anyhow.""",
+    ).tag(config=True)
+    docker_host = Unicode(
+        "",
+        help="""The Docker engine: unix:///…, tcp://host:port or ssh://user@host. Default: empty = as the Docker
+        command line finds it: DOCKER_HOST, else the Docker context.""",
+    ).tag(config=True)
+    docker_route = CaselessStrEnum(
+        ["auto", "address", "published"],
+        default_value="auto",
+        help="""How this host reaches kernels in Docker: 'address' connects to the container's own address; 'published'
+        has the engine publish its ports; 'auto' takes the address where it can be reached. 'doctor' says which and why.
+        Default: auto.""",
+    ).tag(config=True)
+    docker_publish_ip = Unicode(
+        "",
+        help="""Address of the engine's machine on which ports of kernels are published. Default: empty = 127.0.0.1 for
+        an engine on this machine, else the address at which this host reaches the engine.""",
+    ).tag(config=True)
+    docker_network = Unicode(
+        "",
+        help="""Network of Docker that kernels join unless their spec names others. Default: empty = the engine's
+        default, 'bridge'.""",
+    ).tag(config=True)
+    docker_networks = List(
+        Unicode(),
+        default_value=["*"],
+        help="""Shell patterns of the networks that kernels in Docker may join. Default: * = all but the network of the
+        engine's machine, which must be named: ["*", "host"].""",
+    ).tag(config=True)
+    docker_volumes = List(
+        Unicode(),
+        help="""Shell patterns of what may be mounted into kernels in Docker: names of volumes, and paths of the
+        engine's machine. '{username}' is the user's name; ':ro' at the end allows it only read-only:
+        ["home-{username}", "/data/*:ro"]. What holds the engine's socket must be named without a wildcard.
+        Default: none.""",
+    ).tag(config=True)
+    docker_capabilities = List(
+        Unicode(),
+        help="""Linux capabilities that kernels in Docker keep: ["NET_RAW"]. Default: none.""",
+    ).tag(config=True)
+    docker_new_privileges = Bool(
+        False,
+        help="""Whether programs in a kernel's container may gain privileges, as sudo does. Default: False.""",
+    ).tag(config=True)
+    docker_pids_limit = Integer(
+        4096,
+        help="""Processes and threads that a kernel in Docker may have; 0 = any number. Default: 4096.""",
     ).tag(config=True)
     sweep = Bool(
         True,

@@ -6,6 +6,7 @@ declares its own options as traits tagged `option=True`, and calls `run_installe
 
 from remote_kernel_provider.kernelspecs.installer.application import SpecApplication, run_installer
 from remote_kernel_provider.kernelspecs.installer.command_line import SpecCommand, UsageError
+from remote_kernel_provider.kernelspecs.installer.container_install import ContainerSpecInstall
 from remote_kernel_provider.kernelspecs.installer.documents import (
     NewSpec,
     SpecKind,
@@ -19,6 +20,7 @@ from remote_kernel_provider.kernelspecs.installer.source import SourceKernel, fi
 __all__ = [
     "ConfigValue",
     "ConfigValues",
+    "ContainerSpecInstall",
     "NewSpec",
     "SourceKernel",
     "SpecApplication",

@@ -11,6 +11,7 @@ from typing import Any
 from traitlets import Bool, Unicode
 
 from remote_kernel_provider.errors import SpecError
+from remote_kernel_provider.kernelspecs.config_keys import nearest
 from remote_kernel_provider.kernelspecs.installer.command_line import SpecCommand, UsageError
 from remote_kernel_provider.kernelspecs.installer.documents import (
     NewSpec,
@@ -26,8 +27,9 @@ from remote_kernel_provider.kernelspecs.installer.folders import (
     write_folder,
 )
 from remote_kernel_provider.kernelspecs.installer.locations import jupyter_kernels_folders
-from remote_kernel_provider.kernelspecs.installer.options import ConfigValue, ConfigValues
+from remote_kernel_provider.kernelspecs.installer.options import ConfigValue, ConfigValues, Pairs, json_form
 from remote_kernel_provider.kernelspecs.reader import spec_from_document
+from remote_kernel_provider.kernelspecs.spec import KernelSpec
 
 INTERRUPT_MODES = ("signal", "message")
 
@@ -61,7 +63,13 @@ class SpecInstall(SpecCommand):
         "", help="How the kernel is interrupted, signal or message; unless given, as the kernel says, else signal."
     ).tag(config=True, option=True)
     replace = Bool(False, help="Replace a spec that this command installed earlier.").tag(config=True, option=True)
-    dry_run = Bool(False, help="Print the files that would be written, and write none.").tag(config=True, option=True)
+    dry_run = Bool(
+        False, help="Print the files that would be written, and what a launch would create; write nothing."
+    ).tag(config=True, option=True)  # fmt: skip
+    param = Pairs(
+        "what a launch gets that does not say otherwise, such as memory=4Gi (the reference of parameters has the names)"
+    )
+    env = Pairs("a variable of the kernel's environment")
     launch_timeout = ConfigValue("launch_timeout")
     port_range = ConfigValue("port_range")
     handshake = ConfigValue("handshake")
@@ -87,7 +95,7 @@ class SpecInstall(SpecCommand):
         spec = self.chosen_spec()
         check_kernel_name(spec.kernel_name)
         folder = folder / spec.kernel_name
-        self._check(spec, folder)
+        read = self._check(spec, folder)
         check_destination(folder, self.kind, self.replace)
         if self.dry_run:
             for name, document in (
@@ -95,9 +103,20 @@ class SpecInstall(SpecCommand):
                 (STOCK_FILE, stock_document(spec, self.kind)),
             ):
                 print(f"{folder / name}:\n{to_text(document)}")
+            print(self.preview(read), end="")
             return
         write_folder(spec, self.kind, folder)
         self._report(spec, folder)
+
+    def preview(self, spec: KernelSpec) -> str:
+        """Return what a launch of the spec would create, as text of whole lines; for `--dry-run`.
+
+        Parameters
+        ----------
+        spec
+            As the provider would read it; its file is not there.
+        """
+        return ""
 
     def chosen_spec(self) -> NewSpec:
         """Return the default spec with the options applied."""
@@ -111,7 +130,8 @@ class SpecInstall(SpecCommand):
             language=self.language or spec.language,
             argv=self.command() or spec.argv,
             interrupt_mode=self.interrupt_mode or spec.interrupt_mode,
-            config={**spec.config, **self._chosen_config()},
+            config={**spec.config, **self._chosen_config(), **self._parameters()},
+            env={**spec.env, **self.env},
         )
 
     def command(self) -> tuple[str, ...]:
@@ -137,20 +157,36 @@ class SpecInstall(SpecCommand):
         }
         return {name: value for name, value in values.items() if value is not None}
 
-    def _check(self, spec: NewSpec, folder: Path) -> None:
+    def _parameters(self) -> dict[str, Any]:
+        """Return what `--param` sets, by the table's keys."""
+        keys = self.kind.config_keys
+        known = {key.name: key for key in keys} | {key.parameter: key for key in keys if key.parameter}
+        values = {}
+        for name, text in self.param.items():
+            key = known.get(name)
+            if key is None:
+                raise UsageError(f"--param: there is no parameter '{name}'{nearest(name, known)}")
+            try:
+                values[key.name] = json_form(key, text)
+            except ValueError as error:
+                raise UsageError(f"--param {name} is '{text}'; expected {error}") from None
+        return values
+
+    def _check(self, spec: NewSpec, folder: Path) -> KernelSpec:
         """Check that the provider will read what is about to be written, and that the kernel can be talked to."""
         file = folder / self.kind.spec_file
         document = provider_document(spec, self.kind)
         read = spec_from_document(document, file, self.kind.lifecycle_manager, self.kind.config_keys)
         words = " ".join(read.argv)
         if not read.argv or "{connection_file}" in words:
-            return
+            return read
         chosen = read.config.get("handshake")
         if chosen == "assigned" or (chosen is None and "{response_address}" not in words):
             raise SpecError(
                 f"the command '{shlex.join(read.argv)}' has no {{connection_file}}, so the kernel would not learn its "
                 "ports; add it to --kernel-command, or say --handshake reported if the command is a launcher"
             )
+        return read
 
     def _report(self, spec: NewSpec, folder: Path) -> None:
         kernel = self.kind.kernel(spec.kernel_name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Bool, HasTraits, TraitError, TraitType
+from traitlets import Bool, Dict, HasTraits, TraitError, TraitType, Unicode
 
 from remote_kernel_provider.kernelspecs.config_keys import BY_NAME, ConfigKey
 
@@ -29,7 +29,7 @@ class ConfigValue(TraitType[Any, Any]):
     def validate(self, obj: Any, value: Any) -> Any:
         """Return the value as it stands in the spec's JSON."""
         try:
-            return _plain(self.key, value)
+            return json_form(self.key, value)
         except ValueError as error:
             raise TraitError(f"{spelling(self.key.name)} is {value!r}; expected {error}") from None
 
@@ -48,7 +48,35 @@ class ConfigValues(ConfigValue):
         return ",".join(words)
 
 
-def _plain(key: ConfigKey, value: Any) -> Any:
+class Pairs(Dict):
+    """An option that is given as `NAME=VALUE`, as often as there are names.
+
+    Parameters
+    ----------
+    meaning
+        What a pair sets.
+    """
+
+    def __init__(self, meaning: str) -> None:
+        text = f"NAME=VALUE: {meaning}; repeat the option for more."
+        super().__init__(key_trait=Unicode(), value_trait=Unicode(), help=text)
+        self.tag(config=True, option=True)
+
+    def from_string_list(self, s_list: list[str]) -> dict[str, str]:
+        """Read the words of a repeated option."""
+        pairs = [word.partition("=") for word in s_list]
+        if not all(name and separator for name, separator, _ in pairs):
+            raise ValueError("expected NAME=VALUE")  # traitlets then validates the words as they are
+        return {name: value for name, _, value in pairs}
+
+    def validate(self, obj: Any, value: Any) -> dict[str, str] | None:
+        """Return the pairs."""
+        if not isinstance(value, dict):
+            raise TraitError(f"{spelling(str(self.name))} is {value!r}; expected NAME=VALUE")
+        return super().validate(obj, value)
+
+
+def json_form(key: ConfigKey, value: Any) -> Any:
     """Return the normal form where JSON can hold it, else the text that was given."""
     normal = key.read(value)
     plain = list(normal) if isinstance(normal, tuple) else normal

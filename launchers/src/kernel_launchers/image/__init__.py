@@ -1,0 +1,1 @@
+"""What a kernel image needs beside the launchers, and the command that puts it there."""
