@@ -15,6 +15,9 @@ from pathlib import Path
 import click
 import pytest
 
+from docker_kernel_provider.installer import DockerSpecInstall
+from kernel_launchers.image.installer import command_line as image_bootstrap_parser
+from kubernetes_kernel_provider.installer import KubernetesSpecInstall
 from remote_kernel_provider.cli.main import PROGRAM, cli
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.kernelspecs.installer.listing import SpecList, SpecShow
@@ -32,9 +35,9 @@ PAGES = sorted(
 )
 PACKAGES = ("remote_kernel_provider", "docker_kernel_provider", "kubernetes_kernel_provider", "kernel_launchers")
 
-OF_STOCK_JUPYTER = {"console", "execute", "kernelspec", "lab", "nbconvert", "server"}
+OF_STOCK_JUPYTER = {"console", "execute", "kernelspec", "lab", "labextension", "nbconvert", "server"}
 OF_STOCK_JUPYTER |= {"--paths", "--data-dir", "--runtime-dir"}
-OTHER_PROGRAMS = {"echo", "papermill", "pip", "pytest", "python"}
+OTHER_PROGRAMS = {"curl", "docker", "echo", "papermill", "pip", "pytest", "python"}
 
 
 def blocks(page: Path, language: str) -> Iterator[str]:
@@ -45,7 +48,8 @@ def blocks(page: Path, language: str) -> Iterator[str]:
 
 def commands(page: Path) -> Iterator[list[str]]:
     """Return the simple commands that a page shows, in console blocks and in running text."""
-    typed = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line.startswith("$ ")]
+    lines = [line for block in blocks(page, "console") for line in block.replace("\\\n", "").splitlines()]
+    typed = [line[2:] for line in lines if line.startswith("$ ")]
     prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     said = [code for code in re.findall(r"`([^`\n]+)`", prose) if re.match(r"jupyter [a-z-]|make [a-z]", code)]
     for line in typed + [code for code in said if "…" not in code and "<" not in code]:
@@ -54,7 +58,8 @@ def commands(page: Path) -> Iterator[list[str]]:
         words: list[str] = []
         for word in [*lexer, "|"]:
             if set(word) <= set("|;&"):
-                yield words
+                if words:
+                    yield words
                 words = []
             elif words or not re.fullmatch(r"[A-Z_]+=.*", word):
                 words.append(word)
@@ -74,7 +79,7 @@ def test_a_command_line_parses(page: Path, command: list[str], monkeypatch):
     elif program == "jupyter":
         check_jupyter(arguments, monkeypatch)
     else:
-        assert program in OTHER_PROGRAMS
+        assert program.removeprefix(".venv/bin/") in OTHER_PROGRAMS
 
 
 def check_jupyter(arguments: list[str], monkeypatch):
@@ -83,6 +88,13 @@ def check_jupyter(arguments: list[str], monkeypatch):
         check_remote_kernel(rest)
     elif name == "local-kernelspec":
         check_installer(LocalSpecInstall, rest)
+    elif name in ("docker-kernelspec", "docker-spec"):
+        check_installer(DockerSpecInstall, rest)
+    elif name in ("k8s-kernelspec", "k8s-spec"):
+        check_installer(KubernetesSpecInstall, rest)
+    elif name == "image-bootstrap":
+        if rest:
+            image_bootstrap_parser().parse_args(rest)  # raises for an option that does not exist
     elif name == "nice-kernelspec":
         monkeypatch.syspath_prepend(EXAMPLE_PROVIDER / "src")
         check_installer(importlib.import_module("nice_kernel_provider.installer").NiceSpecInstall, rest)

@@ -239,6 +239,21 @@ def test_a_wrong_parameter_is_one_sentence(kernels, pair, sentence, capsys):
     assert not (kernels / "local_toy").exists()
 
 
+def test_what_users_are_asked_for_is_a_schema(kernels):
+    assert install(kernels, "--kernel", "toy", "--ask", "launch_timeout, uid") == 0
+    schema = LocalKernelProvider().specs()["local_toy"].parameter_schema
+    assert list(schema["properties"]) == ["launch_timeout", "uid"]
+    assert schema["properties"]["launch_timeout"]["type"] == "string"
+    assert "Expected: seconds." in schema["properties"]["launch_timeout"]["description"]
+    assert read(kernels / "local_toy/kernel.json")["metadata"]["parameters"] == schema
+
+
+def test_nobody_can_be_asked_for_what_is_no_parameter(kernels, capsys):
+    assert install(kernels, "--kernel", "toy", "--ask", "launch_timeot") == 2
+    assert "--ask: there is no parameter 'launch_timeot'; did you mean 'launch_timeout'?" in capsys.readouterr().err
+    assert not (kernels / "local_toy").exists()
+
+
 def test_an_empty_list_is_a_choice(kernels):
     assert install(kernels, "--kernel", "toy", "--unauthorized-users", "") == 0
     spec = read(kernels / "local_toy/local_kernel.json")

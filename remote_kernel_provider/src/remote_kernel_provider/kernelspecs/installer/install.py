@@ -69,6 +69,11 @@ class SpecInstall(SpecCommand):
     param = Pairs(
         "what a launch gets that does not say otherwise, such as memory=4Gi (the reference of parameters has the names)"
     )
+    ask = Unicode(
+        "",
+        help="""Parameters that users may set at a launch, and for which JupyterLab asks then, separated by commas:
+        memory,cpus. Unless given, JupyterLab asks nothing, and clients may set what the reference calls free.""",
+    ).tag(config=True, option=True)
     env = Pairs("a variable of the kernel's environment")
     launch_timeout = ConfigValue("launch_timeout")
     port_range = ConfigValue("port_range")
@@ -130,6 +135,7 @@ class SpecInstall(SpecCommand):
             language=self.language or spec.language,
             argv=self.command() or spec.argv,
             interrupt_mode=self.interrupt_mode or spec.interrupt_mode,
+            metadata={**spec.metadata, **self._schema()},
             config={**spec.config, **self._chosen_config(), **self._parameters()},
             env={**spec.env, **self.env},
         )
@@ -171,6 +177,21 @@ class SpecInstall(SpecCommand):
             except ValueError as error:
                 raise UsageError(f"--param {name} is '{text}'; expected {error}") from None
         return values
+
+    def _schema(self) -> dict[str, Any]:
+        """Return the schema of the parameters that `--ask` names: texts, as in the environment; the table checks them."""
+        names = [name.strip() for name in self.ask.split(",") if name.strip()]
+        if not names:
+            return {}
+        known = {key.parameter: key for key in self.kind.config_keys if key.parameter}
+        for name in names:
+            if name not in known:
+                raise UsageError(f"--ask: there is no parameter '{name}'{nearest(name, known)}")
+        properties = {
+            name: {"type": "string", "description": f"{known[name].meaning} Expected: {known[name].expected}."}
+            for name in names
+        }
+        return {"launch_parameter_schema": {"type": "object", "properties": properties}}
 
     def _check(self, spec: NewSpec, folder: Path) -> KernelSpec:
         """Check that the provider will read what is about to be written, and that the kernel can be talked to."""
