@@ -8,25 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+from remote_kernel_provider.connection.info import Route
 from remote_kernel_provider.lifecycle import KernelResource, KernelStatus, Phase
 from remote_kernel_provider.local.lifecycle import LocalLifecycleManager
 from remote_kernel_provider.testing.stages import INTERVAL, STAGE
 
 
 class StagedLifecycleManager(LocalLifecycleManager):
-    """Runs processes of this machine that say themselves how far their launch is."""
+    """Runs processes of this machine that say themselves how far their launch is.
+
+    Each launch has another address, as containers and pods have.
+    """
 
     name: ClassVar[str] = "staged"
 
     @property
     def _root(self) -> Path:
         return super()._root.with_name("staged-kernels")  # the local backend takes what is in its own for its kernels
+
+    async def ports(
+        self, count: int, port_range: tuple[int, int], preferred: Sequence[int] = ()
+    ) -> tuple[str, Sequence[int]]:
+        """Choose ports of one of the many loopback addresses that Linux has."""
+        _, ports = await super().ports(count, port_range, preferred)
+        return f"127.0.0.{random.randrange(2, 255)}", ports
+
+    async def route(self, resource: KernelResource, ports: Sequence[int]) -> Route:
+        """Return that address."""
+        return Route((await self.recall(resource)).connection.ip, tuple(ports))
 
     async def status(self, resource: KernelResource) -> KernelStatus:
         """Return the stage of a launch under way, else what the process does."""

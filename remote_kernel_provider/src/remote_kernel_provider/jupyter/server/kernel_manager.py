@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any, cast
@@ -36,11 +36,14 @@ class RemoteServerKernelManager(ServerKernelManager):
     ----------
     cells
         What each client session has sent and the kernel has not finished; here, as connections come and go.
+    on_move
+        Called when a restart has given the kernel another address or other ports.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cells: dict[str, Cells] = {}
+        self.on_move: set[Callable[[RemoteServerKernelManager], None]] = set()
         self._under_way: asyncio.Future[None] | None = None
         self._launching: asyncio.Future[None] | None = None
         self._cancelled = False
@@ -115,6 +118,7 @@ class RemoteServerKernelManager(ServerKernelManager):
         self.cells.clear()
         self.execution_state = "restarting"
         self._restarts = True
+        before = (self.ip, *self.ports)
         with self._noted():
             try:
                 await super().restart_kernel(*args, **kwargs)
@@ -131,6 +135,9 @@ class RemoteServerKernelManager(ServerKernelManager):
                 self._restarts = False
         self._failure = ""
         self.reason = ""
+        if (self.ip, *self.ports) != before:  # as containers and pods are
+            for follow in list(self.on_move):
+                follow(self)
         self.execution_state = "idle"  # it has answered
 
     @cached_property

@@ -149,8 +149,17 @@ class RemoteMapping(AsyncMappingKernelManager):
                 self._keep_dead(kernel_id, kernel)
                 return
         await super()._finish_kernel_start(kernel_id)  # type: ignore[no-untyped-call]
-        if kernel is not None and kernel.execution_state == "starting":
-            kernel.execution_state = "idle"  # it has answered
+        if kernel is not None:
+            kernel.on_move.add(self._follow)
+            if kernel.execution_state == "starting":
+                kernel.execution_state = "idle"  # it has answered
+
+    def _follow(self, kernel: RemoteServerKernelManager) -> None:
+        """Listen to a kernel at its new address."""
+        # Stock code compares ports alone. No ports are other ports: a client that comes back gets new channels.
+        self._kernel_ports[kernel.kernel_id] = []
+        self.stop_watching_activity(kernel.kernel_id)  # type: ignore[no-untyped-call]
+        self.start_watching_activity(kernel.kernel_id)  # type: ignore[no-untyped-call]
 
     async def restart_kernel(self, kernel_id: str, now: bool = False) -> Any:  # type: ignore[override]
         """Restart a kernel; a launch that is under way is waited for, as it gives a new kernel anyhow."""

@@ -45,7 +45,23 @@ class RemoteWebsocketConnection(ZMQChannelsWebsocketConnection):
         connected = super().connect()
         if connected is not None and self._remote is not None:
             connected.add_done_callback(lambda _: self._tell_state())
+            self._remote.on_move.add(self._follow)
         return connected
+
+    def disconnect(self) -> None:  # type: ignore[override]
+        """Disconnect."""
+        if self._remote is not None:
+            self._remote.on_move.discard(self._follow)
+        super().disconnect()  # type: ignore[no-untyped-call]
+
+    def _follow(self, kernel: RemoteServerKernelManager) -> None:
+        """Talk to the kernel at its new address; the client notices nothing."""
+        for stream in self.channels.values():
+            if not stream.closed():
+                stream.close()
+        self.create_stream()  # type: ignore[no-untyped-call]
+        for stream in self.channels.values():
+            stream.on_recv_stream(self.handle_outgoing_message)
 
     def _tell_state(self) -> None:
         kernel = self._remote
