@@ -275,7 +275,7 @@ def spec_file(*argv: str, **metadata) -> dict:
         (spec_file("no-such-command", "{connection_file}"), "local_kernel.json", "'no-such-command' does not exist"),
         (spec_file(__file__, "{connection_file}"), "kernel.json", "may not be executed"),
         (stock_file("local/gone"), "kernel.json", "it names 'local/gone', which is not there"),
-        (stock_file("k8skp/gone"), "kernel.json", "the provider 'k8skp' is not there"),
+        (stock_file("nowhere/gone"), "kernel.json", "the provider 'nowhere' is not there"),
     ],
 )
 def test_doctor_finds_bad_specs(invoke, write_spec, document, file_name: str, fragment: str):

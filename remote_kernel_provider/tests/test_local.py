@@ -30,11 +30,12 @@ from remote_kernel_provider.errors import (
     RefusedError,
     UnauthorizedError,
 )
+from remote_kernel_provider.exits import explain_exit
 from remote_kernel_provider.host import Host
 from remote_kernel_provider.lifecycle import Phase
 from remote_kernel_provider.local.lifecycle import LocalLifecycleManager
 from remote_kernel_provider.local.ports import PortPool
-from remote_kernel_provider.local.process import explain_exit, machine, start_time
+from remote_kernel_provider.local.process import machine, start_time
 from remote_kernel_provider.local.provider import LocalKernelProvider
 from remote_kernel_provider.local.records import KernelFolder, LocalRecord
 from remote_kernel_provider.sweep import sweep_dead

@@ -158,8 +158,8 @@ class RemoteKernelSettings(Configurable):
     kubernetes_route = CaselessStrEnum(
         ["auto", "direct", "port-forward"],
         default_value="auto",
-        help="""How this host reaches its pods: 'direct' at their addresses, 'port-forward' through the API server. 'auto'
-        tries the address of the first pod, for a second at most. Default: auto.""",
+        help="""How this host reaches its pods: 'direct' at their addresses, 'port-forward' through the API server.
+        'auto' tries the address of the first pod, for a second at most. Default: auto.""",
     ).tag(config=True)
     shared_namespace = Bool(
         True,

@@ -15,7 +15,7 @@ from remote_kernel_provider.cli.installation_checks import check_installation
 from remote_kernel_provider.cli.kernel_checks import check_host, check_settings
 from remote_kernel_provider.cli.options import example, json_option
 from remote_kernel_provider.cli.rendering import echo_json
-from remote_kernel_provider.cli.spec_checks import check_specs
+from remote_kernel_provider.cli.spec_checks import check_specs, used_lifecycles
 
 
 @click.command(
@@ -45,7 +45,7 @@ def doctor_command(as_json: bool) -> None:
 def diagnose() -> list[Finding]:
     """Look at everything, whatever of it is broken."""
     settings, said = check_settings()
-    return [*check_installation(), *said, *check_specs(settings), *check_host(settings)]
+    return [*check_installation(), *said, *check_specs(settings), *check_host(settings, used_lifecycles())]
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -27,8 +27,16 @@ def check_settings() -> tuple[RemoteKernelSettings, list[Finding]]:
         return RemoteKernelSettings(), [problem("settings", str(error), remedy)]
 
 
-def check_host(settings: RemoteKernelSettings) -> Iterator[Finding]:
-    """Check the folders, then every backend that is installed."""
+def check_host(settings: RemoteKernelSettings, used: Collection[str]) -> Iterator[Finding]:
+    """Check the folders, then every backend that is installed.
+
+    Parameters
+    ----------
+    settings
+        The operator's.
+    used
+        Names of the lifecycle managers that kernel specs need.
+    """
     data = Path(settings.data_folder or Path(jupyter_data_dir()) / "remote-kernels")
     folders = [_folder("data folder", data), _folder("runtime folder", Path(jupyter_runtime_dir()))]
     yield from folders
@@ -44,7 +52,7 @@ def check_host(settings: RemoteKernelSettings) -> Iterator[Finding]:
         )
         yield problem("host identity", f"{data} cannot be used: {error}", remedy)
         return
-    yield from PRIVATE_LOOP.run(_backends(host))
+    yield from PRIVATE_LOOP.run(_backends(host, used))
 
 
 def _folder(subject: str, folder: Path) -> Finding:
@@ -60,26 +68,29 @@ def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def _backends(host: Host) -> list[Finding]:
+async def _backends(host: Host, used: Collection[str]) -> list[Finding]:
     findings = []
     for point in sorted(entry_points(group=LIFECYCLE_GROUP), key=lambda point: point.name):
         distribution = point.dist.name if point.dist is not None else point.value
-        findings += await _backend(host, point.name, distribution)
+        findings += await _backend(host, point.name, distribution, used)
     await host.close()
     return findings
 
 
-async def _backend(host: Host, name: str, distribution: str) -> list[Finding]:
+async def _backend(host: Host, name: str, distribution: str, used: Collection[str]) -> list[Finding]:
     subject = f"backend {name}"
     try:
         lifecycle = host.lifecycle(name)
     except RemoteKernelError as error:
         return [problem(subject, str(error), f"pip install --upgrade {distribution}, or uninstall it")]
     try:
+        described = await lifecycle.describe()
         orphans = await find_orphans(host, [lifecycle])
     except (RemoteKernelError, OSError) as error:
+        if name not in used:
+            return [note(subject, f"cannot be reached, and no kernel spec needs it: {error}")]
         return [problem(subject, f"cannot be reached: {error}", "start it, or correct where it is looked for")]
-    findings = [ok(subject, f"reachable, by {distribution}")]
+    findings = [ok(subject, f"{described or 'reachable'}, by {distribution}")]
     if orphans:
         seen = f"{len(orphans)} kernel(s) of dead programs"
         findings.append(note(subject, seen, "jupyter remote-kernel sweep"))

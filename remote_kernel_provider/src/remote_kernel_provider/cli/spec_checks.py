@@ -42,6 +42,11 @@ def check_specs(settings: RemoteKernelSettings) -> Iterator[Finding]:
     yield from findings
 
 
+def used_lifecycles() -> set[str]:
+    """Return the names of the lifecycle managers that kernel specs of our providers need."""
+    return {spec.lifecycle_manager for provider in _providers().values() for spec in provider.specs().values()}
+
+
 def _providers() -> dict[str, RemoteKernelProvider]:
     found = {}
     for point in entry_points(group=PROVIDER_GROUP):

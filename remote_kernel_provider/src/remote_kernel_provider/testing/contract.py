@@ -91,6 +91,8 @@ class LifecycleContract:
     """Seconds from a kernel's end to its notice."""
     failure_is_noticed_within: ClassVar[float] = 5.0
     """Seconds from a launch to the notice that its command failed."""
+    cancelled_after: ClassVar[Sequence[float]] = tuple(step * 0.03 for step in range(20))
+    """Seconds into a launch at which it is cancelled, to hit each of its steps."""
     crowd_size: ClassVar[int] = 200
     parallel: ClassVar[int] = 8
     """How many of the crowd are launched at a time."""
@@ -392,7 +394,7 @@ class LifecycleContract:
 
     @pytest.mark.parametrize("spec", ["python", "failing", "silent"])
     def test_a_cancelled_launch_leaves_nothing(self, kernels: Kernels, spec: str) -> None:
-        """Cancel at twenty moments of a launch, from a loop that is not the private one."""
+        """Cancel at many moments of a launch, from a loop that is not the private one."""
 
         async def cancel_after(seconds: float) -> None:
             launching = asyncio.ensure_future(kernels.launch(spec))
@@ -403,8 +405,8 @@ class LifecycleContract:
             if not launching.cancelled() and launching.exception() is None:
                 await launching.result().kill()
 
-        for step in range(20):
-            asyncio.run(cancel_after(step * 0.03))
+        for seconds in self.cancelled_after:
+            asyncio.run(cancel_after(seconds))
             self._assert_nothing_left(kernels)
 
     def test_a_launch_that_is_cancelled_at_its_first_news(self, kernels: Kernels) -> None:

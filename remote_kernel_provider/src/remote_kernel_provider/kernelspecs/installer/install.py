@@ -179,7 +179,7 @@ class SpecInstall(SpecCommand):
         return values
 
     def _schema(self) -> dict[str, Any]:
-        """Return the schema of the parameters that `--ask` names: texts, as in the environment; the table checks them."""
+        """Return the schema of what `--ask` names: texts, as in the environment; the table checks them."""
         names = [name.strip() for name in self.ask.split(",") if name.strip()]
         if not names:
             return {}
