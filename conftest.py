@@ -11,4 +11,4 @@ for distribution in ("remote_kernel_provider", "docker_kernel_provider", "kubern
     with contextlib.suppress(ImportError):  # each is installed alone, too
         importlib.import_module(distribution)
 
-pytest_plugins = ("engine.fixtures",)
+pytest_plugins = ("cluster.fixtures", "engine.fixtures")

@@ -1,0 +1,1 @@
+"""Kernels in services of a Docker Swarm."""

@@ -1,0 +1,211 @@
+"""`Daemon`: a `dockerd` that a test run started."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+CACHE = Path(__file__).parents[2] / ".cache" / "engine"
+"""What a later run can use again: the base images and the engine's data."""
+PROGRAMS = {
+    "dockerd": "docker.io",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "mmdebstrap": "mmdebstrap",
+    "docker-init": "docker.io",
+}
+"""The programs that are needed, and the Debian packages that have them."""
+START_DEADLINE = 60.0
+STOP_DEADLINE = 30.0
+
+
+def obstacle() -> str:
+    """Say why this machine cannot run an engine of the tests; empty = it can."""
+    if os.geteuid() != 0:
+        return "starting a Docker engine needs root; TEST_DOCKER_HOST names one that is there"
+    missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
+    return f"not installed: {', '.join(missing)}" if missing else ""
+
+
+class Daemon:
+    """One `dockerd`, with socket, pid file, data and bridge of its own.
+
+    Parameters
+    ----------
+    data
+        Folder of its data and its log.
+    options
+        More options of `dockerd`.
+    """
+
+    def __init__(self, data: Path, *options: str) -> None:
+        name = hashlib.sha256(str(data).encode()).hexdigest()[:8]
+        # Not in the data folder: the path of a socket may have 107 characters.
+        self._run = Path(f"/run/rkp-engine-{name}")
+        self._bridge = f"rkp{name}"
+        self._data = data
+        self._options = options
+        self._pid_file = self._run / "pid"
+        self.socket = self._run / "docker.sock"
+        self.host = f"unix://{self.socket}"
+        self.log = data / "dockerd.log"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process; None when it does not run."""
+        with suppress(OSError, ValueError):
+            pid = int(self._pid_file.read_text())
+            # The number may be another process's by now.
+            if str(self._data).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                return pid
+        return None
+
+    def answers(self) -> bool:
+        """Whether it answers; it listens some time before."""
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1)
+            probe.connect(str(self.socket))
+            probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b" 200 " in probe.recv(64)
+        return False
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        if self.pid is not None and self.answers():
+            return
+        self._data.mkdir(parents=True, exist_ok=True)
+        self._run.mkdir(mode=0o700, exist_ok=True)
+        self._make_bridge()
+        self._forget_dead_containerd()
+        command = [
+            "dockerd",
+            *("--host", self.host),
+            *("--data-root", str(self._data)),
+            *("--exec-root", str(self._run / "exec")),
+            *("--pidfile", str(self._pid_file)),
+            *("--bridge", self._bridge),
+            *("--config-file", str(self._run / "none.json")),
+            *self._options,
+        ]
+        # Its own configuration file, though there is none, so that a person's is not read.
+        (self._run / "none.json").write_text("{}")
+        with self.log.open("ab") as log:
+            # A session of its own: it outlives the run that started it, when another run uses it too.
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        deadline = time.monotonic() + START_DEADLINE
+        while not self.answers():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"dockerd did not start; the end of its log:\n{self.log_tail()}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End it by SIGKILL, as the out-of-memory killer does; its containers' processes may go on."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in order, with all that runs on it, and remove what it had beside its data."""
+        self._end(signal.SIGTERM)
+        # What its containers had mounted, and its data folder itself, which it mounts on itself.
+        for folder in (self._data, *self._run.glob("exec/netns/*")):
+            subprocess.run(["umount", "--recursive", "--lazy", str(folder)], capture_output=True, check=False)
+        subprocess.run(["ip", "link", "delete", self._bridge], capture_output=True, check=False)
+        shutil.rmtree(self._run, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Stop it, and remove its data too."""
+        self.stop()
+        shutil.rmtree(self._data, ignore_errors=True)
+
+    def log_tail(self) -> str:
+        """Return the last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+
+    def _end(self, signum: int) -> None:
+        pid = self.pid
+        if pid is None:
+            return
+        os.kill(pid, signum)
+        deadline = time.monotonic() + STOP_DEADLINE
+        while self.pid is not None:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+        # The next one would take a zombie, which may be another process's child, for an engine that runs.
+        self._pid_file.unlink(missing_ok=True)
+
+    def _forget_dead_containerd(self) -> None:
+        """Remove the pid file of a containerd that ended with a killed engine.
+
+        Where nobody collects the dead its zombie would make the next engine wait for it in vain.
+        """
+        file = self._run / "exec/containerd/containerd.pid"
+        with suppress(OSError):
+            state = Path(f"/proc/{int(file.read_text())}/stat").read_text().rpartition(")")[2].split()[0]
+            if state not in "ZX":
+                return
+        file.unlink(missing_ok=True)
+
+    def _make_bridge(self) -> None:
+        if (Path("/sys/class/net") / self._bridge).exists():
+            return
+        routes = _output("ip", "-4", "route", "show", "table", "all")
+        for number in range(255, 0, -1):
+            if f"10.213.{number}." not in routes:
+                _output("ip", "link", "add", "name", self._bridge, "type", "bridge")
+                _output("ip", "address", "add", f"10.213.{number}.1/24", "dev", self._bridge)
+                _output("ip", "link", "set", self._bridge, "up")
+                return
+        raise RuntimeError("no network of 10.213.0.0/16 is free for the engine's bridge")
+
+
+class SharedDaemon(Daemon):
+    """The engine of this checkout, which all test processes share; the last of them stops it."""
+
+    def __init__(self) -> None:
+        super().__init__(CACHE / "data")
+        self._kept = CACHE / "kept"
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Have it run, for as long as the context lasts."""
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with (CACHE / "users.lock").open("w") as users:
+            with self.alone():
+                fcntl.flock(users, fcntl.LOCK_SH)
+                self.start()
+            try:
+                yield
+            finally:
+                with self.alone(), suppress(BlockingIOError):
+                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if not self._kept.exists():
+                        self.stop()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other process do what must be done once."""
+        with (CACHE / "alone.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def keep(self, kept: bool) -> None:
+        """Say whether it goes on when no test uses it."""
+        CACHE.mkdir(parents=True, exist_ok=True)
+        self._kept.touch() if kept else self._kept.unlink(missing_ok=True)
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
