@@ -1,4 +1,4 @@
-"""Jupyter kernels in Kubernetes pods (nothing is registered yet)."""
+"""Jupyter kernels in Kubernetes pods."""
 
 from kubernetes_kernel_provider._version import __version__
 

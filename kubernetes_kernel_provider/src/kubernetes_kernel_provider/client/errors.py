@@ -1,0 +1,60 @@
+"""What an API server says when it refuses, and what is said when there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from remote_kernel_provider.errors import RemoteKernelError
+
+
+class ClusterError(RemoteKernelError):
+    """The cluster refused a request.
+
+    Parameters
+    ----------
+    message
+        One sentence.
+    code
+        HTTP status; 0 where there was no answer.
+    reason
+        The API's word, `Forbidden` for example.
+    causes
+        The words of the single causes, `NamespaceTerminating` for example.
+    """
+
+    def __init__(self, message: str, code: int = 0, reason: str = "", causes: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.causes = tuple(causes)
+
+    @classmethod
+    def from_status(cls, status: Mapping[str, Any], code: int) -> ClusterError:
+        """Read the document of kind `Status` that comes with every refusal."""
+        causes = (status.get("details") or {}).get("causes") or ()
+        return cls(
+            str(status.get("message") or f"the cluster answered {code}"),
+            int(status.get("code") or code),
+            str(status.get("reason") or ""),
+            [str(cause.get("reason", "")) for cause in causes],
+        )
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether what was asked for is not there."""
+        return self.code == 404
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether asking again gives the same answer until somebody grants a permission."""
+        return self.code in (401, 403)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a watch asked for changes that the cluster has forgotten."""
+        return self.code == 410
+
+
+class ClusterUnreachableError(ClusterError):
+    """The cluster did not answer, or something else answered in its place."""

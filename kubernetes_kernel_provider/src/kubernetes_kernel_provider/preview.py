@@ -1,0 +1,60 @@
+"""What a launch of a spec would create, without a cluster: for `--dry-run`."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from kubernetes_kernel_provider.manifests import HostAccount, connection_secret, make_manifests, place, to_yaml
+from remote_kernel_provider.configuration import RemoteKernelSettings
+from remote_kernel_provider.connection.info import ConnectionInfo
+from remote_kernel_provider.host import system_identity
+from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.lifecycle import KernelMemory, KernelRequest
+from remote_kernel_provider.owner import Owner
+from remote_kernel_provider.parameters.launch_parameters import ClientRequest
+from remote_kernel_provider.parameters.resolve import resolve_parameters
+
+_HOST = HostAccount("<the host's own namespace>")
+_UID = "<uid of the pod>"
+_GENERATION = "0" * 12
+
+
+def preview_launch(
+    provider_id: str, spec: KernelSpec, settings: RemoteKernelSettings, template: Path | None = None
+) -> str:
+    """Return the objects of a launch without any parameter, as YAML; what Secrets hold is masked.
+
+    Parameters
+    ----------
+    provider_id
+        Prefix of the kernel's name.
+    spec
+        The kernel.
+    settings
+        The operator's.
+    template
+        By default the spec's.
+
+    Raises
+    ------
+    RemoteKernelError
+        What such a launch would be refused for.
+    """
+    client = ClientRequest(str(uuid.UUID(int=0)), system_identity())
+    parameters = resolve_parameters(provider_id, spec, client, settings)
+    connection = ConnectionInfo("0.0.0.0", (1, 2, 3, 4, 5), "", spec.name)
+    memory = KernelMemory(connection, {}) if spec.handshake == "assigned" else None
+    request = KernelRequest(
+        spec=spec,
+        parameters=parameters,
+        owner=Owner(client.identity.user, "", ""),
+        generation=_GENERATION,
+        substitutions={},
+        environment=parameters.environment,
+        memory=memory,
+    )
+    manifests = make_manifests(request, place(spec, parameters, settings, _HOST), settings, template=template)
+    pod = manifests.pod.document
+    secrets = [] if memory is None else [connection_secret(pod, _UID, memory, lambda content: "")]
+    return to_yaml([pod, *secrets, *(other.document for other in manifests.owned(_UID))])

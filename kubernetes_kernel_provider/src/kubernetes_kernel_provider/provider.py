@@ -1,0 +1,19 @@
+"""`KubernetesKernelProvider`: kernels in pods of a Kubernetes cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from remote_kernel_provider.kernelspecs.config_keys import CONFIG_KEYS, KUBERNETES, ConfigKey
+from remote_kernel_provider.provider import RemoteKernelProvider
+
+
+class KubernetesKernelProvider(RemoteKernelProvider):
+    """Offers the specs in `k8skp_kernel.json` files, and ordinary kernels of the gateway family that name a pod."""
+
+    id: ClassVar[str] = "k8skp"  # type: ignore[misc]
+    kernel_file: ClassVar[str] = "k8skp_kernel.json"
+    default_lifecycle: ClassVar[str] = KUBERNETES
+    lifecycle_managers: ClassVar[frozenset[str]] = frozenset({KUBERNETES})
+    config_keys: ClassVar[Sequence[ConfigKey]] = tuple(key for key in CONFIG_KEYS if KUBERNETES in key.backends)

@@ -1,0 +1,1 @@
+"""A real single-node Kubernetes to test on, built and started here; `python -m cluster --help`."""

@@ -1,0 +1,127 @@
+"""Building the one binary that is the cluster, and the images that its pods run; kept in a cache folder."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cluster.errors import ClusterError
+from cluster.images import DEBIAN, LAUNCHER, PAUSE_IMAGE, PYTHON_IMAGE, TINY_KERNEL, write_image, write_python_packages
+
+KUBERNETES = "1.36.3"
+"""As in `program/go.mod`; a change there must change this."""
+
+HERE = Path(__file__).parent
+PROGRAM = HERE / "program"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "remote-kernel-providers"
+SOURCES = (PROGRAM / "go.mod", PROGRAM / "go.sum", PROGRAM / "main.go", PROGRAM / "pause" / "main.go")
+IMAGE_SOURCES = (HERE / "images.py", TINY_KERNEL, *sorted(LAUNCHER.rglob("*.py")))
+
+
+class Built:
+    """What is built: the binary, and the images' archives."""
+
+    def __init__(self) -> None:
+        self.folder = CACHE / f"cluster-{KUBERNETES}-{_digest(SOURCES)}"
+        self.binary = self.folder / "cluster"
+        self.pause = self.folder / "pause.tar"
+        self.python = CACHE / f"kernel-image-{_digest(IMAGE_SOURCES)}" / "python.tar"
+
+    @property
+    def archives(self) -> tuple[Path, Path]:
+        """The images' archives."""
+        return self.pause, self.python
+
+
+def build() -> Built:
+    """Build what is not in the cache; whoever builds at the same time is waited for.
+
+    Raises
+    ------
+    ClusterError
+        Says what is missing on this machine.
+    """
+    built = Built()
+    for folder in (built.folder, built.python.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(CACHE / "build.lock"):
+        if not built.binary.exists():
+            _build_binary(built.binary)
+        if not built.pause.exists():
+            _build_pause(built.pause)
+        if not built.python.exists():
+            _build_python(built.python)
+    return built
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold a lock that the operating system gives back, however this process ends."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _digest(files: tuple[Path, ...]) -> str:
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def _build_binary(binary: Path) -> None:
+    version = "k8s.io/component-base/version"
+    major, minor, _ = KUBERNETES.split(".")
+    told = {"gitVersion": f"v{KUBERNETES}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    names = [f"-X {version}.{name}={value}" for name, value in told.items()]
+    names.append(f"-X k8s.io/client-go/pkg/version.gitVersion=v{KUBERNETES}")
+    _go_build(binary, ".", " ".join(["-s", "-w", *names]))
+
+
+def _build_pause(archive: Path) -> None:
+    root = archive.parent / "pause-root"
+    root.mkdir(exist_ok=True)
+    _go_build(root / "pause", "./pause", "-s -w")
+    write_image(archive, PAUSE_IMAGE, folder=root, entrypoint=["/pause"])
+    shutil.rmtree(root)
+
+
+def _go_build(binary: Path, package: str, flags: str) -> None:
+    partial = binary.with_name(f"{binary.name}.partial")
+    command = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", str(partial), package]
+    # The tests that run meanwhile come first.
+    run("nice", "-n", "10", *command, cwd=PROGRAM, CGO_ENABLED="0")
+    partial.rename(binary)
+
+
+def _build_python(archive: Path) -> None:
+    base, packages = archive.with_name("base.tar"), archive.with_name("packages")
+    run("mmdebstrap", "--variant=minbase", "--include=python3,ca-certificates", DEBIAN, str(base))
+    shutil.rmtree(packages, ignore_errors=True)
+    write_python_packages(packages)
+    write_image(archive, PYTHON_IMAGE, base=base, folder=packages)
+    base.unlink()
+    shutil.rmtree(packages)
+
+
+def run(*command: str, cwd: Path | None = None, **environment: str) -> str:
+    """Run a program to its end and return what it printed.
+
+    Raises
+    ------
+    ClusterError
+        When it is not there, or fails.
+    """
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        raise ClusterError(f"'{command[0]}' is not installed; see docs/contributors/cluster.md") from None
+    if done.returncode:
+        raise ClusterError(f"{' '.join(command[:6])} … failed with {done.returncode}:\n{done.stderr[-4000:]}")
+    return done.stdout

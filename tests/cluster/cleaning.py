@@ -1,0 +1,75 @@
+"""Removing what the cluster's programs leave on the machine outside of its folder."""
+
+import contextlib
+import os
+import shlex
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+TABLES = ("filter", "nat", "mangle")
+CHAINS = ("KUBE-", "CNI-HOSTPORT", "CNI-DN-", "CNI-SN-")
+"""How the chains begin that the kubelet, the proxy and the port mapping make."""
+DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
+CONTAINER_LOGS = Path("/var/log/containers")
+"""Folders that the kubelet cannot be told to have elsewhere."""
+
+
+def succeeds(*command: str) -> bool:
+    """Run a command; whether it succeeded."""
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def mounts_under(root: Path) -> list[str]:
+    """Return what is mounted below a folder, the deepest first."""
+    targets = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    return sorted((target for target in targets if target.startswith(f"{root}/")), reverse=True)
+
+
+def remove_rules() -> None:
+    """Remove the cluster's chains, and the rules that lead to them."""
+    for program in ("iptables", "ip6tables"):
+        for table in TABLES:
+            listed = subprocess.run([program, "-t", table, "-S"], capture_output=True, text=True, check=False)
+            rules = [shlex.split(line) for line in listed.stdout.splitlines()]
+            ours = {rule[1] for rule in rules if rule[0] == "-N" and rule[1].startswith(CHAINS)}
+            for rule in rules:
+                if rule[0] == "-A" and rule[1] not in ours and _leads_to(rule, ours):
+                    succeeds(program, "-t", table, "-D", *rule[1:])
+            for step in ("-F", "-X"):
+                for chain in ours:
+                    succeeds(program, "-t", table, step, chain)
+    _remove_firewall_chains()
+
+
+def _leads_to(rule: list[str], chains: set[str]) -> bool:
+    return any(option in ("-j", "-g") and target in chains for option, target in pairwise(rule))
+
+
+def _remove_firewall_chains() -> None:
+    """Remove the chains of the CNI plugin `firewall`, unless somebody else's containers have rules in them."""
+    listed = subprocess.run(["iptables", "-S", "CNI-FORWARD"], capture_output=True, text=True, check=False).stdout
+    rules = [line for line in listed.splitlines() if line.startswith("-A")]
+    if rules and all("CNI-ADMIN" in rule for rule in rules):
+        comment = ("-m", "comment", "--comment", "CNI firewall plugin rules")
+        succeeds("iptables", "-D", "FORWARD", *comment, "-j", "CNI-FORWARD")
+        for step in ("-F", "-X"):
+            succeeds("iptables", step, "CNI-FORWARD")
+        succeeds("iptables", "-X", "CNI-ADMIN")
+
+
+def remove_traces(root: Path) -> None:
+    """Remove links into the cluster's folder, sockets and control groups."""
+    if CONTAINER_LOGS.is_dir():
+        for link in CONTAINER_LOGS.iterdir():
+            if link.is_symlink() and str(link.readlink()).startswith(f"{root}/"):
+                link.unlink()
+    for name in ("kubelet.sock", "kubelet_internal_checkpoint", "DEPRECATION"):
+        (DEVICE_PLUGINS / name).unlink(missing_ok=True)
+    for folder in (CONTAINER_LOGS, DEVICE_PLUGINS, DEVICE_PLUGINS.parent, Path("/run/containerd/runc/k8s.io")):
+        with contextlib.suppress(OSError):  # not empty: somebody else's as well
+            folder.rmdir()
+    for top in [*Path("/sys/fs/cgroup").glob("*/kubepods"), Path("/sys/fs/cgroup/kubepods")]:
+        for folder, _, _ in os.walk(top, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()

@@ -1,0 +1,107 @@
+"""Images without a registry and without Docker: archives that containerd imports.
+
+`PYTHON_IMAGE` is Debian's python3 with ipykernel, and of ours the small kernel for crowds and the launcher of the
+reported handshake.
+"""
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+# Not `latest`: the kubelet would pull it.
+PAUSE_IMAGE = "cluster.test/pause:1"
+PYTHON_IMAGE = "cluster.test/python:1"
+DEBIAN, PYTHON = "bookworm", "3.11"
+REQUIREMENTS = ("ipykernel>=7.3", "pycryptodomex")
+ROOT = Path(__file__).parents[2]
+LAUNCHER = ROOT / "launchers/src/kernel_launchers"
+TINY_KERNEL = ROOT / "remote_kernel_provider/src/remote_kernel_provider/testing/tiny_kernel.py"
+
+CONFIG = {
+    "architecture": "amd64",
+    "os": "linux",
+    "created": "1970-01-01T00:00:00Z",
+}
+
+
+def write_python_packages(folder: Path) -> None:
+    """Write the image's second layer: what pip installs for its Python, on whatever Python this is."""
+    site = folder / f"usr/local/lib/python{PYTHON}/dist-packages"
+    platforms = [f"--platform=manylinux{version}_x86_64" for version in ("2014", "_2_17", "_2_28", "_2_34")]
+    target = ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}", *platforms]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(site), *target, *REQUIREMENTS]
+    subprocess.run(command, check=True)
+    (site / TINY_KERNEL.name).write_bytes(TINY_KERNEL.read_bytes())
+    shutil.copytree(LAUNCHER, site / LAUNCHER.name, ignore=shutil.ignore_patterns("__pycache__", "*.toml"))
+    programs = folder / "usr/local/bin"
+    programs.mkdir(parents=True)
+    (programs / "python").symlink_to("/usr/bin/python3")
+
+
+def write_image(
+    archive: Path, name: str, *, folder: Path, base: Path | None = None, entrypoint: list[str] | None = None
+) -> None:
+    """Pack a folder, over the layer in a tar file where there is one, as an image in Docker's archive format.
+
+    Parameters
+    ----------
+    archive
+        What is written, whole or not at all.
+    name
+        Of the image.
+    folder
+        Becomes the root of the last layer; all in it belongs to root.
+    base
+        An uncompressed tar file: the first layer.
+    entrypoint
+        Of the image.
+    """
+    top = archive.with_name(f"{folder.name}.layer")
+    with tarfile.open(top, "w") as layer:
+        for entry in sorted(folder.iterdir()):
+            layer.add(entry, arcname=entry.name, filter=_owned_by_root)
+    layers = [*([base] if base else []), top]
+    digests = [_digest(file) for file in layers]
+    image = {
+        **CONFIG,
+        "config": {
+            "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            **({"Entrypoint": entrypoint} if entrypoint else {}),
+        },
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
+        "history": [{"created": CONFIG["created"], "created_by": "tests/cluster"} for _ in digests],
+    }
+    config = json.dumps(image).encode()
+    config_name = f"{hashlib.sha256(config).hexdigest()}.json"
+    names = [f"{digest}/layer.tar" for digest in digests]
+    manifest = json.dumps([{"Config": config_name, "RepoTags": [name], "Layers": names}]).encode()
+    partial = archive.with_name(f"{archive.name}.partial")
+    with tarfile.open(partial, "w") as packed:
+        for entry_name, content in ((config_name, config), ("manifest.json", manifest)):
+            entry = tarfile.TarInfo(entry_name)
+            entry.size = len(content)
+            packed.addfile(entry, io.BytesIO(content))
+        for entry_name, file in zip(names, layers, strict=True):
+            packed.add(file, arcname=entry_name)
+    top.unlink()
+    partial.rename(archive)
+
+
+def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    entry.mtime = 0
+    return entry
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
