@@ -6,9 +6,12 @@ BIN     = $(VENV)/bin
 JOBS   ?= 3
 CONSTRAIN = -c constraints.txt
 PACKAGES  = ./remote_kernel_provider ./docker_kernel_provider ./kubernetes_kernel_provider ./launchers[python]
+LAB       = remote_kernel_provider/labextension
+LAB_FILES = $(LAB)/package.json $(LAB)/webpack.config.js $(shell find $(LAB)/schema $(LAB)/src $(LAB)/style -type f)
+LINT_LAB  = $(if $(shell command -v npm),lint-lab)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-fast test-pythons conformance lint format bench docs clean
+.PHONY: help demo lab test test-fast test-pythons conformance cluster cluster-down engine engine-down lint lint-lab format bench docs clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +24,7 @@ lab: $(VENV)/.lab  ## Start JupyterLab with a kernel of the local provider in it
 	$(BIN)/jupyter local-kernelspec install --sys-prefix --replace
 	$(BIN)/jupyter lab
 
-test: $(VENV)/.test  ## Run everything that this machine allows
+test: $(VENV)/.test $(LINT_LAB)  ## Run everything that this machine allows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -34,10 +37,25 @@ test-fast: $(VENV)/.test  ## Run the unit tests alone
 test-pythons: $(VENV)/.test  ## Run unit tests and the local contract on every other Python that is here
 	tests/other-pythons.sh -n $(JOBS) --dist loadfile
 
-lint: $(VENV)/.test  ## Check style and types
+engine: $(VENV)/.test  ## Start the Docker engine of the tests, and say how to use it (as root; needs dockerd)
+	@cd tests && ../$(BIN)/python -m engine up
+
+engine-down: $(VENV)/.test  ## Stop it
+	@cd tests && ../$(BIN)/python -m engine down
+
+cluster: $(VENV)/.test  ## Start the Kubernetes cluster of the tests, and say how to use it (as root; needs Go and containerd)
+	@cd tests && ../$(BIN)/python -m cluster up
+
+cluster-down: $(VENV)/.test  ## Stop it and remove everything of it
+	@cd tests && ../$(BIN)/python -m cluster down
+
+lint: $(VENV)/.test $(LINT_LAB)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lint-lab: $(LAB)/node_modules/.checks  ## Check style and types of the JupyterLab extension; needs npm
+	cd $(LAB) && npm run --silent lint
 
 format: $(VENV)/.test  ## Put the code into the project's format
 	$(BIN)/ruff check --fix .
@@ -53,8 +71,9 @@ docs: $(VENV)/.test  ## Build the site into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:  ## Remove everything that make made
+	@if [ -d .cache/engine/data ]; then cd tests && $(PYTHON) -m engine remove; fi
 	rm -rf $(VENV) .venv-* .cache .mypy_cache .pytest_cache .ruff_cache .coverage* demo-output docs/_build \
-		docs/reference/generated tests/artifacts
+		docs/reference/generated tests/artifacts $(LAB)/build $(LAB)/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -66,7 +85,7 @@ $(BIN)/python:
 	$(BIN)/pip install --quiet --upgrade pip
 
 # Each stamp is an environment with a little more in it; editable, so that the code at hand is what runs.
-$(VENV)/.demo: $(BIN)/python constraints.txt */pyproject.toml
+$(VENV)/.demo: $(BIN)/python constraints.txt */pyproject.toml $(LAB_FILES)
 	$(BIN)/pip install --quiet $(CONSTRAIN) $(addprefix -e ,$(PACKAGES)) matplotlib
 	@touch $@
 
@@ -76,4 +95,9 @@ $(VENV)/.lab: $(VENV)/.demo
 
 $(VENV)/.test: $(VENV)/.lab requirements-test.txt docs/requirements.txt
 	$(BIN)/pip install --quiet $(CONSTRAIN) -r requirements-test.txt -r docs/requirements.txt
+	@touch $@
+
+# With what checks the JupyterLab extension; what builds it is fetched by its build.
+$(LAB)/node_modules/.checks: $(LAB)/package.json
+	cd $(LAB) && npm install --silent
 	@touch $@

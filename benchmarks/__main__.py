@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks import adoption, local, server
+from benchmarks import adoption, docker, local, server
 from benchmarks.measuring import Row
 
 
@@ -30,6 +30,10 @@ async def main(chosen: list[str]) -> None:
             "server-start": lambda: server.start(folder / "server"),
             "server-idle": lambda: server.idle(folder / "server"),
             "server-adoption": lambda: adoption.adoption(folder / "server"),
+            "docker-launch": lambda: docker.launch(folder),
+            "docker-execute": lambda: docker.execute(folder),
+            "docker-crowd": lambda: docker.crowd(folder),
+            "docker-idle": lambda: docker.idle(folder),
         }
         print(f"{'':<58} {'ours':>11} {'theirs':>11}  {'ratio':>6}     limit")
         for suite in chosen or suites:
