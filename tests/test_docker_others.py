@@ -39,7 +39,16 @@ def live(home, name: str, encryption: str, ending: str = "shutdown", **environme
 
 def install(home, image: str, name: str, *options: str) -> str:
     home.run(
-        "jupyter", "docker-kernelspec", "install", "--user", "--image-name", image, "--kernel-name", name, *options
+        "jupyter",
+        "docker-kernelspec",
+        "install",
+        "--user",
+        "--image-name",
+        image,
+        "--kernel-name",
+        name,
+        "--replace",
+        *options,
     )
     return name
 

@@ -27,7 +27,6 @@ TINY = [sys.executable, "-m", "remote_kernel_provider.testing.tiny_kernel", "-f"
 SCHEMA = {"type": "object", "properties": {"memory": {"type": "string"}}}
 POINTS = """
 [jupyter_kernel_mgmt.kernel_type_providers]
-k8skp = site_of_tests:Pods
 broken = site_of_tests:Broken
 missing = no_such_module:Provider
 elsewhere = jupyter_kernel_mgmt.discovery:IPykernelProvider
@@ -36,12 +35,6 @@ SITE = """
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_server.auth import IdentityProvider, User
 from remote_kernel_provider.provider import RemoteKernelProvider
-
-class Pods(RemoteKernelProvider):
-    id = "k8skp"
-    kernel_file = "k8skp_kernel.json"
-    default_lifecycle = "kubernetes"
-    lifecycle_managers = frozenset({"kubernetes"})
 
 class Broken(RemoteKernelProvider):
     id = "broken"

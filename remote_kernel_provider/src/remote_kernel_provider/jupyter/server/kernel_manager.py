@@ -36,14 +36,14 @@ class RemoteServerKernelManager(ServerKernelManager):
     ----------
     cells
         What each client session has sent and the kernel has not finished; here, as connections come and go.
-    on_move
-        Called when a restart has given the kernel another address or other ports.
+    on_return
+        Called when a restart is over, with whether the kernel has another address or other ports now.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cells: dict[str, Cells] = {}
-        self.on_move: set[Callable[[RemoteServerKernelManager], None]] = set()
+        self.on_return: set[Callable[[RemoteServerKernelManager, bool], None]] = set()
         self._under_way: asyncio.Future[None] | None = None
         self._launching: asyncio.Future[None] | None = None
         self._cancelled = False
@@ -135,10 +135,10 @@ class RemoteServerKernelManager(ServerKernelManager):
                 self._restarts = False
         self._failure = ""
         self.reason = ""
-        if (self.ip, *self.ports) != before:  # as containers and pods are
-            for follow in list(self.on_move):
-                follow(self)
         self.execution_state = "idle"  # it has answered
+        has_moved = (self.ip, *self.ports) != before  # as containers and pods have
+        for follow in list(self.on_return):
+            follow(self, has_moved)
 
     @cached_property
     def _launches(self) -> Launches:

@@ -150,12 +150,14 @@ class RemoteMapping(AsyncMappingKernelManager):
                 return
         await super()._finish_kernel_start(kernel_id)  # type: ignore[no-untyped-call]
         if kernel is not None:
-            kernel.on_move.add(self._follow)
+            kernel.on_return.add(self._follow)
             if kernel.execution_state == "starting":
                 kernel.execution_state = "idle"  # it has answered
 
-    def _follow(self, kernel: RemoteServerKernelManager) -> None:
+    def _follow(self, kernel: RemoteServerKernelManager, has_moved: bool) -> None:
         """Listen to a kernel at its new address."""
+        if not has_moved:
+            return
         # Stock code compares ports alone. No ports are other ports: a client that comes back gets new channels.
         self._kernel_ports[kernel.kernel_id] = []
         self.stop_watching_activity(kernel.kernel_id)  # type: ignore[no-untyped-call]

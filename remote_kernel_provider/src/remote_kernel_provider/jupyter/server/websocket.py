@@ -23,6 +23,10 @@ _LONGEST_REASON = 123
 class RemoteWebsocketConnection(ZMQChannelsWebsocketConnection):
     """Remembers which cells a client has sent, and writes a death's reason into the one that was running."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._held: list[Any] = []
+
     @property
     def _remote(self) -> RemoteServerKernelManager | None:
         kernel = self.kernel_manager
@@ -45,23 +49,37 @@ class RemoteWebsocketConnection(ZMQChannelsWebsocketConnection):
         connected = super().connect()
         if connected is not None and self._remote is not None:
             connected.add_done_callback(lambda _: self._tell_state())
-            self._remote.on_move.add(self._follow)
+            self._remote.on_return.add(self._follow)
         return connected
 
     def disconnect(self) -> None:  # type: ignore[override]
         """Disconnect."""
         if self._remote is not None:
-            self._remote.on_move.discard(self._follow)
+            self._remote.on_return.discard(self._follow)
         super().disconnect()  # type: ignore[no-untyped-call]
 
-    def _follow(self, kernel: RemoteServerKernelManager) -> None:
-        """Talk to the kernel at its new address; the client notices nothing."""
+    def _follow(self, kernel: RemoteServerKernelManager, has_moved: bool) -> None:
+        """Talk to the kernel that a restart has brought back; the client notices nothing."""
+        if not has_moved:
+            self._pass_held_on()
+            return
         for stream in self.channels.values():
             if not stream.closed():
                 stream.close()
         self.create_stream()  # type: ignore[no-untyped-call]
+        # What a cell publishes before the new subscription holds would be lost.
+        self.nudge().add_done_callback(lambda _: self._listen_again())
+
+    def _listen_again(self) -> None:
         for stream in self.channels.values():
-            stream.on_recv_stream(self.handle_outgoing_message)
+            if not stream.closed():
+                stream.on_recv_stream(self.handle_outgoing_message)
+        self._pass_held_on()
+
+    def _pass_held_on(self) -> None:
+        held, self._held = self._held, []
+        for message in held:
+            self.handle_incoming_message(message)
 
     def _tell_state(self) -> None:
         kernel = self._remote
@@ -70,8 +88,11 @@ class RemoteWebsocketConnection(ZMQChannelsWebsocketConnection):
                 self._send_status_message(kernel.execution_state)  # type: ignore[no-untyped-call]
 
     def handle_incoming_message(self, incoming_msg: Any) -> None:
-        """Pass a client's message on, and remember an execute request."""
+        """Pass a client's message on, and remember an execute request; under a restart, at its end."""
         kernel = self._remote
+        if kernel is not None and kernel.execution_state == "restarting":
+            self._held.append(incoming_msg)
+            return
         if kernel is not None:
             header = self._execute_request(incoming_msg)
             if header is not None:
