@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 # How many processes share the tests; most tests wait more than they compute.
 JOBS   ?= 3
+# In the order of setup.cfg, whose last files are short: whoever is done early finds something to do until the end.
+SHARED  = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 CONSTRAIN = -c constraints.txt
 PACKAGES  = ./remote_kernel_provider ./docker_kernel_provider ./kubernetes_kernel_provider ./launchers[python]
 LAB       = remote_kernel_provider/labextension
@@ -28,14 +30,14 @@ test: $(VENV)/.test $(LINT_LAB)  ## Run everything that this machine allows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_OPTIONS)
-	tests/other-pythons.sh -n $(JOBS) --dist loadfile $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest $(SHARED) $(PYTEST_OPTIONS)
+	tests/other-pythons.sh $(SHARED) $(PYTEST_OPTIONS)
 
 test-fast: $(VENV)/.test  ## Run the unit tests alone
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
 
 test-pythons: $(VENV)/.test  ## Run unit tests and the local contract on every other Python that is here
-	tests/other-pythons.sh -n $(JOBS) --dist loadfile
+	tests/other-pythons.sh $(SHARED)
 
 engine: $(VENV)/.test  ## Start the Docker engine of the tests, and say how to use it (as root; needs dockerd)
 	@cd tests && ../$(BIN)/python -m engine up
