@@ -8,6 +8,7 @@ from cluster.fixtures import ClusterUnderTest
 from cluster.relay import Relay
 
 from kubernetes_kernel_provider.client import list_watch
+from kubernetes_kernel_provider.client.api import IDLE
 from remote_kernel_provider.errors import LaunchError
 from remote_kernel_provider.testing.client import Notebook
 from remote_kernel_provider.testing.kernels import Kernels
@@ -63,7 +64,7 @@ def test_a_launch_without_a_cluster(through_relay, relay):
 def test_nothing_is_asked_while_nothing_happens(through_relay, relay):
     for _ in range(3):
         through_relay.start("python")
-    time.sleep(2)  # the last change of the last pod
+    time.sleep(2 * IDLE + 1)  # the last change of the last pod, and the last unused connection closed: it says goodbye
     before = relay.sent
     time.sleep(15)
     assert relay.sent == before

@@ -78,7 +78,7 @@ class Cluster:
         self.down()
         try:
             self._start_all()
-        except BaseException:
+        except BaseException:  # an interruption included: nothing of a half cluster stays
             logs = self._log_tails()
             self.down()
             print(logs)

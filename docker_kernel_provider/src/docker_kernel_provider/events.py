@@ -101,8 +101,7 @@ class EventStream:
                         self._tell(self._listener.on_event, event)
             except RemoteKernelError:
                 pass  # told below
-            except Exception:
-                # A thread that ended would leave every kernel's end unnoticed.
+            except Exception:  # whatever it is: a thread that ended would leave every kernel's end unnoticed
                 log.exception("The stream of the Docker engine's events failed; it is opened again.")
             if not self._closed.is_set():
                 self._tell(self._on_disconnected)

@@ -7,7 +7,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
@@ -267,6 +267,11 @@ def load_provider(provider_id: str, host: Host | None = None) -> RemoteKernelPro
     ConfigurationError
         When it is not installed, cannot be loaded, or is somebody else's.
     """
+    return _provider_class(provider_id)(host)
+
+
+@cache  # finding entry points reads the files of every installed distribution
+def _provider_class(provider_id: str) -> type[RemoteKernelProvider]:
     points = {point.name: point for point in entry_points(group=PROVIDER_GROUP)}
     if provider_id not in points:
         known = ", ".join(sorted(points))
@@ -279,7 +284,7 @@ def load_provider(provider_id: str, host: Host | None = None) -> RemoteKernelPro
         raise ConfigurationError(f"the kernel provider '{provider_id}' cannot be loaded: {error}") from error
     if not (isinstance(loaded, type) and issubclass(loaded, RemoteKernelProvider)):
         raise ConfigurationError(f"the kernel provider '{provider_id}' is not one of remote-kernel-provider's")
-    return loaded(host)
+    return loaded
 
 
 def _request_of(launch_params: Mapping[str, Any], cwd: str | None, profile: str) -> ClientRequest:

@@ -148,8 +148,7 @@ class ListWatch(Generic[T]):
                 log.log(
                     logging.DEBUG if error.is_outdated else logging.INFO, "The watch of %s broke: %s", self._path, error
                 )
-            except Exception:
-                # A task that ended would leave every kernel's end unnoticed.
+            except Exception:  # whatever it is: a task that ended would leave every kernel's end unnoticed
                 log.exception("The watch of %s failed; it starts again from a list.", self._path)
                 version = ""
             # After every end: a server can answer 200 and close, again and again. Not all hosts at the same moment.

@@ -56,6 +56,11 @@ class RemoteServerKernelManager(ServerKernelManager):
         """Whether a start or a restart is under way."""
         return self._under_way is not None
 
+    @property
+    def restarting(self) -> bool:
+        """Whether a restart is under way; the state that clients see can be an older kernel's last word."""
+        return self._restarts
+
     async def settle(self) -> None:
         """Return when no start and no restart is under way."""
         if self._under_way is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
 from typing import Any
@@ -68,9 +69,10 @@ class RemoteWebsocketConnection(ZMQChannelsWebsocketConnection):
                 stream.close()
         self.create_stream()  # type: ignore[no-untyped-call]
         # What a cell publishes before the new subscription holds would be lost.
-        self.nudge().add_done_callback(lambda _: self._listen_again())
+        self.nudge().add_done_callback(self._listen_again)
 
-    def _listen_again(self) -> None:
+    def _listen_again(self, nudged: asyncio.Future[None]) -> None:
+        _ = nudged.cancelled() or nudged.exception()  # looked at: a kernel that is silent is listened to all the same
         for stream in self.channels.values():
             if not stream.closed():
                 stream.on_recv_stream(self.handle_outgoing_message)
@@ -90,7 +92,7 @@ class RemoteWebsocketConnection(ZMQChannelsWebsocketConnection):
     def handle_incoming_message(self, incoming_msg: Any) -> None:
         """Pass a client's message on, and remember an execute request; under a restart, at its end."""
         kernel = self._remote
-        if kernel is not None and kernel.execution_state == "restarting":
+        if kernel is not None and kernel.restarting:
             self._held.append(incoming_msg)
             return
         if kernel is not None:
