@@ -5,6 +5,7 @@ import threading
 import time
 import urllib.error
 
+import psutil
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
@@ -63,6 +64,23 @@ def test_a_client_that_waits_for_a_cancelled_launch_is_refused(staged):
     threading.Timer(0.5, staged.delete, [kernel_id]).start()
     with pytest.raises(Exception, match="500"):
         staged.connect(kernel_id)
+
+
+def test_a_client_that_leaves_while_its_kernel_ends_leaves_no_sockets(staged):
+    name = staged.add()
+
+    def sockets_after(kernels: int) -> int:
+        for _ in range(kernels):
+            kernel_id = staged.start(name)
+            with staged.connect(kernel_id):
+                ending = threading.Thread(target=staged.delete, args=[kernel_id])
+                ending.start()
+            ending.join()
+        time.sleep(0.5)
+        return psutil.Process(staged.server.process.pid).num_fds()
+
+    few = sockets_after(2)
+    assert sockets_after(3) <= few + 3  # a leak is a dozen for each
 
 
 def test_a_launch_that_fails_at_once_is_an_error_with_its_sentence_and_nothing_is_listed(staged):

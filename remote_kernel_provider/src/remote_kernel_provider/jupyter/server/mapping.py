@@ -216,8 +216,15 @@ class RemoteMapping(AsyncMappingKernelManager):
             self._pending_kernels.pop(kernel_id, None)
             self._kernel_connections.pop(kernel_id, None)
             self._kernel_ports.pop(kernel_id, None)
+            self._close_buffer(kernel_id)
         finally:
             _PENDING.reset(token)
+
+    def _close_buffer(self, kernel_id: str) -> None:
+        """Close the channels of a client that left while the kernel ended: they would look for it for ever."""
+        if kernel_id in self._kernel_buffers:
+            for stream in self._kernel_buffers.pop(kernel_id)["channels"].values():
+                stream.close()
 
     def __bool__(self) -> bool:
         """Be there without kernels, too: a server tells an empty one nothing of its end."""
