@@ -385,12 +385,13 @@ class KernelSocket:
                 return parent, found
             assert received != "close", f"closed while waiting for {kind}: {found}"
 
-    def run(self, code: str) -> str:
+    def run(self, code: str, seconds: float = 60) -> str:
         """Run a cell to its end; return what it printed first."""
         cell = self.execute(code)
         text = ""
+        deadline = time.monotonic() + seconds  # of a single wait the server's pings are the end, again and again
         while True:
-            kind, parent, content = self.receive()
+            kind, parent, content = self.receive(max(0.01, deadline - time.monotonic()))
             assert kind != "close", content
             if parent == cell and kind == "stream":
                 text += content["text"]

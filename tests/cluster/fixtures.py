@@ -114,12 +114,21 @@ def cluster() -> Iterator[ClusterUnderTest]:
         pytest.skip(str(error))
 
 
+@pytest.fixture(autouse=True)
+def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let a test that harms the cluster run alone; the first of a test's fixtures, so that none of them is in its way."""
+    needed = request.fixturenames
+    with sharing.turn("own_cluster" in needed) if "cluster" in needed and not FOREIGN else nullcontext():
+        yield
+
+
 @pytest.fixture
-def own_cluster(cluster: ClusterUnderTest) -> Cluster:
-    """The cluster, where a test may harm it."""
+def own_cluster(cluster: ClusterUnderTest) -> Iterator[Cluster]:
+    """The cluster, where a test may harm it: nobody else uses it meanwhile, and afterwards it works again."""
     if cluster.own is None:
         pytest.skip("this test would harm the cluster of TEST_KUBECONFIG")
-    return cluster.own
+    yield cluster.own
+    cluster.own.recover()
 
 
 @pytest.fixture

@@ -99,13 +99,30 @@ class Cluster:
         _wait(90, "the API server", self.answers)
         for name in ORDER[3:]:
             self._start(name, commands[name])
-        ready = ("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=5s")
-        _wait(90, "the node", lambda: bool(self.kubectl(*ready, check=False)))
+        _wait(90, "the node", lambda: bool(self.kubectl(*_reached("Ready", f"node/{NODE}"), check=False)))
         _wait(60, "the default service account", lambda: bool(self.kubectl("get", "sa", "default", check=False)))
         # The scheduler is ready when it has placed a pod, and says so nowhere.
         self.kubectl("run", "first", f"--image={PAUSE_IMAGE}", "--restart=Never")
-        _wait(60, "the scheduler", lambda: bool(self.kubectl(*_scheduled("first"), check=False)))
+        _wait(60, "the scheduler", lambda: bool(self.kubectl(*_reached("PodScheduled", "pod/first"), check=False)))
         self.kubectl("delete", "pod", "first", "--grace-period=1", "--wait=false")
+
+    def recover(self) -> None:
+        """Undo what a test did to it, and return when pods run again.
+
+        Raises
+        ------
+        ClusterError
+            When it stays broken.
+        """
+        for name in ORDER:
+            if not self._pid(name):
+                self.start(name)
+        _wait(60, "the API server", self.answers)
+        self.kubectl("uncordon", NODE)
+        self.kubectl("delete", "pod", "recovered", "--ignore-not-found", "--grace-period=1", "--wait=true")
+        self.kubectl("run", "recovered", f"--image={PAUSE_IMAGE}", "--restart=Never")
+        _wait(60, "a pod", lambda: bool(self.kubectl(*_reached("Ready", "pod/recovered"), check=False)))
+        self.kubectl("delete", "pod", "recovered", "--grace-period=1", "--wait=false")
 
     def load(self, archive: Path) -> None:
         """Make the images of an archive available to the pods."""
@@ -130,18 +147,23 @@ class Cluster:
 
     def stop(self, name: str, signum: int = signal.SIGTERM) -> None:
         """End one program and wait for its end; by force after some seconds, as an API server waits for its clients."""
-        file = self._folders.root / "pids" / name
-        if not file.exists():
-            return
-        pid = int(file.read_text())
-        # A process id may be another's by now.
-        with contextlib.suppress(OSError):
-            if str(self._folders.root).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+        pid = self._pid(name)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signum)
                 if not _within(POLITE, lambda: _has_ended(pid)):
                     os.kill(pid, signal.SIGKILL)
-                _wait(10, f"the end of {name}", lambda: _has_ended(pid))
-        file.unlink()
+            _wait(10, f"the end of {name}", lambda: _has_ended(pid))
+        (self._folders.root / "pids" / name).unlink(missing_ok=True)
+
+    def _pid(self, name: str) -> int:
+        """Return the process id of a program; 0 where it does not run."""
+        with contextlib.suppress(OSError):
+            pid = int((self._folders.root / "pids" / name).read_text())
+            # It may be another's by now.
+            if str(self._folders.root).encode() in Path(f"/proc/{pid}/cmdline").read_bytes() and not _has_ended(pid):
+                return pid
+        return 0
 
     def down(self) -> None:
         """Stop it and remove everything that it left; idempotent."""
@@ -176,8 +198,8 @@ class Cluster:
         return "\n".join(f"--- {log.stem}\n{log.read_text(errors='replace')[-1500:]}" for log in logs)
 
 
-def _scheduled(pod: str) -> tuple[str, ...]:
-    return ("wait", "--for=condition=PodScheduled", f"pod/{pod}", "--timeout=5s")
+def _reached(condition: str, item: str) -> tuple[str, ...]:
+    return ("wait", f"--for=condition={condition}", item, "--timeout=5s")
 
 
 def _commands(binary: str, folders: Folders) -> dict[str, list[str]]:

@@ -15,6 +15,11 @@ USERS = FOLDER / "users"
 """Every user holds a shared lock on this file: whoever can have it for himself is the last."""
 KEPT = FOLDER / "kept"
 """Exists while `up` holds the cluster for a person."""
+TURNS = FOLDER / "turns"
+"""Every test holds a shared lock on this file; one that harms the cluster has it for itself."""
+GATE = FOLDER / "gate"
+"""Everybody passes it on the way to a turn. Who wants to be alone stays in it until the others have ended, so that no
+stream of new ones keeps him waiting."""
 
 
 def up() -> Cluster:
@@ -53,10 +58,26 @@ def shared() -> Iterator[Cluster]:
             os.close(users)
 
 
+@contextmanager
+def turn(alone: bool) -> Iterator[None]:
+    """Use the cluster together with other tests, or alone; waits for either.
+
+    One turn at a time and process: a second one would wait behind somebody who waits for the end of the first.
+    """
+    turns = os.open(TURNS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with locked(GATE):
+            fcntl.flock(turns, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(turns)
+
+
 def _running(built: Built) -> Cluster:
     cluster = Cluster(built, ROOT)
-    if not cluster.answers():
-        cluster.up()
+    with turn(alone=False):  # a test that just harms it starts it again by itself
+        if not cluster.answers():
+            cluster.up()
     return cluster
 
 
