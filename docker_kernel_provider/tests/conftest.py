@@ -38,11 +38,13 @@ def make_kernels(own_folders: Path) -> Iterator[Callable[..., Kernels]]:
     """Make hosts of kernels; settings of the operator are given by name."""
     made: list[Kernels] = []
 
-    def make(instance: str = "server-1", **settings: object) -> Kernels:
+    def make(
+        instance: str = "server-1", provider: type[DockerKernelProvider] = DockerKernelProvider, **settings: object
+    ) -> Kernels:
         host = Host(load_settings(), instance)
         for name, value in settings.items():
             setattr(host.settings, name, value)
-        kernels = Kernels(DockerKernelProvider(host), own_folders, "", CONFIG)
+        kernels = Kernels(provider(host), own_folders, "", CONFIG)
         kernels.add_spec("tiny", TINY)
         made.append(kernels)
         return kernels

@@ -1,9 +1,12 @@
-"""Faults under way: launches of which half fail, and an image that is taken away under a running kernel."""
+"""Faults under way: launches of which half fail, and images that are taken away."""
 
 import asyncio
 import uuid
+from contextlib import suppress
 
 import pytest
+from docker import APIClient
+from docker.errors import ImageNotFound
 from engine.images import KERNEL
 
 from remote_kernel_provider.errors import LaunchError
@@ -53,23 +56,50 @@ async def _found(kernels):
     return await kernels.lifecycle.find(OwnerSelector(host_id=kernels.host.identity.host_id))
 
 
-def test_an_image_that_is_removed_under_a_running_kernel(kernels, engine):
-    """The kernel goes on and can be ended; the next launch says what is missing."""
-    repository = f"rkp-test/removed-{uuid.uuid4().hex[:8]}"
-    # An image of its own: one that has another name would only lose this one.
+@pytest.fixture
+def removable(engine):
+    """Give an image that nothing else is made of: one that only has another name would just lose that."""
+    name = f"rkp-test/removed-{uuid.uuid4().hex[:8]}:1"
     container = engine.client.create_container(KERNEL, ["true"], labels={"rkp-test": "copy"})["Id"]
-    image = engine.client.commit(container, repository, "1", changes="LABEL rkp-test=image")["Id"]
+    image = engine.client.commit(container, *name.split(":"), changes="LABEL rkp-test=image")["Id"]
     engine.client.remove_container(container, force=True)
-    kernels.add_spec("removed", TINY, config={"image_name": f"{repository}:1", "pull_policy": "Never"})
+    yield name
+    with suppress(ImageNotFound):
+        engine.client.remove_image(image, force=True)
+
+
+def test_an_image_that_is_removed_under_a_running_kernel(kernels, engine, removable):
+    """The kernel goes on and can be ended; the next launch says what is missing."""
+    kernels.add_spec("removed", TINY, config={"image_name": removable, "pull_policy": "Never"})
     manager = kernels.start("removed")
     with Notebook(manager.connection) as notebook:
         # While it is in use, an engine takes its name alone.
-        engine.client.remove_image(f"{repository}:1", force=True)
+        engine.client.remove_image(removable, force=True)
         assert notebook.run("print(6 * 7)") == Outcome("42\n")
         assert run(manager.is_alive())
-    with pytest.raises(LaunchError, match=f"the image '{repository}:1' is not on the engine") as failure:
+    with pytest.raises(LaunchError, match=f"the image '{removable}' is not on the engine") as failure:
         kernels.start("removed")
     assert failure.value.status.reason == "ImageNotFound"
     run(manager.shutdown())
     assert kernels.find() == []
-    engine.client.remove_image(image)
+
+
+@pytest.mark.parametrize("moment", ["get_archive", "put_archive"])
+def test_an_image_that_is_removed_during_a_launch(kernels, engine, removable, monkeypatch, moment):
+    """Between the look into it and the kernel's container, or when that is there already, which then holds it."""
+    kernels.add_spec("removed", TINY, config={"image_name": removable, "pull_policy": "Never"})
+    step = getattr(APIClient, moment)
+
+    def removing(client, *arguments, **named):
+        with suppress(ImageNotFound):
+            engine.client.remove_image(removable, force=True)
+        return step(client, *arguments, **named)
+
+    monkeypatch.setattr(APIClient, moment, removing)
+    if moment == "get_archive":
+        with pytest.raises(LaunchError, match=f"[Nn]o such image: {removable}.*correct the image's name") as failure:
+            kernels.start("removed")
+        assert failure.value.status.reason == "ImageNotFound"
+    else:
+        run(kernels.start("removed").kill())
+    assert kernels.find() == []

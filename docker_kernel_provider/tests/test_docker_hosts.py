@@ -1,18 +1,15 @@
 """Hosts and engines that go and come: routes, adoption, owners, and what is left of those that died."""
 
-import asyncio
-import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
+import uuid
 from contextlib import suppress
 
 import pytest
-from engine.daemon import Daemon
-from engine.fixtures import Engine
-from engine.images import DEBIAN, KERNEL, make
+from engine.dying import killed_before, launching
+from engine.images import KERNEL
 
 from remote_kernel_provider.adoption import adopt
 from remote_kernel_provider.errors import ConfigurationError, KernelGoneError, LaunchError
@@ -22,6 +19,9 @@ from remote_kernel_provider.testing.client import Notebook, Outcome
 from remote_kernel_provider.testing.waiting import run, until
 
 pytestmark = pytest.mark.slow
+
+
+TINY = ("python", "-m", "tiny_kernel", "-f", "{connection_file}")
 
 
 class TestRoutes:
@@ -113,7 +113,22 @@ class TestOwners:
             selector = OwnerSelector(host_id=heir.host.identity.host_id, instance=instance)
             assert len(run(kernels.lifecycle.find(selector))) == count
         run(manager.kill())
-        assert not list((heir.host.identity.folder / "docker").iterdir())
+        assert not kept_of(heir)
+
+    def test_what_is_kept_of_kernels_that_others_removed_is_forgotten(self, kernels, make_kernels, engine):
+        """By the next look at this engine's kernels; what other engines have is not touched."""
+        removed, other = kernels.start("tiny"), kernels.start("tiny")
+        heir = make_kernels("server-2")
+        for manager in (removed, other):
+            run(adopt(heir.host, manager.resource))
+        (root,) = {file.parents[1] for file in kept_of(heir)}
+        elsewhere = root.parent / "another-engine" / "kernel" / "owner"
+        elsewhere.parent.mkdir(parents=True)
+        elsewhere.write_text("{}")
+        run(heir.host.close())  # nobody who would delete it lives
+        engine.client.remove_container(removed.resource.id, force=True)
+        assert [resource.id for resource in kernels.find()] == [other.resource.id]
+        assert kept_of(kernels) == {root / other.resource.id / "owner", elsewhere}
 
     def test_a_memory_of_another_container_is_refused(self, kernels, engine):
         ours, other = kernels.start("tiny"), kernels.start("tiny")
@@ -134,69 +149,49 @@ class TestOwners:
             engine.client.remove_container(stranger)
 
 
+def kept_of(kernels) -> set:
+    """Return the files in which a host keeps what labels cannot hold."""
+    return {path for path in (kernels.host.identity.folder / "docker/kernels").rglob("*") if path.is_file()}
+
+
 class TestHostsThatDie:
-    @pytest.mark.parametrize("step", ["create_container_from_config", "put_archive", "start", "inspect_container"])
-    def test_killed_between_two_steps_of_a_launch(self, kernels, engine, step):
-        """What it made is found by its labels, and swept."""
-        code = KILLED_BEFORE.format(step=step)
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+    @pytest.mark.parametrize(
+        ("step", "is_left"),
+        [
+            ("create_container_from_config -look", False),
+            ("get_archive", True),
+            ("remove_container", True),
+            ("create_container_from_config", False),
+            ("put_archive", True),
+            ("connect_container_to_network", True),
+            ("start", True),
+            ("inspect_container", True),
+        ],
+    )
+    def test_killed_before_a_step_of_a_launch(self, kernels, engine, step, is_left):
+        """What it made is found by its labels, and swept: the container for a look into the image, or the kernel's."""
+        if step == "connect_container_to_network":
+            network = engine.client.create_network(f"rkp-test-{uuid.uuid4().hex[:8]}")["Id"]
+            names = ["bridge", engine.client.inspect_network(network)["Name"]]
+            kernels.add_spec("tiny", TINY, config={"networks": names})
+        killed_before(step, "docker_kernel_provider.provider:DockerKernelProvider")
         orphans = run(find_orphans(kernels.host, [kernels.lifecycle]))
-        assert len(orphans) == (0 if step == "create_container_from_config" else 1)
+        assert len(orphans) == is_left
+        kernels.add_spec("tiny", TINY)
         kernels.start("tiny")
         label = f"remote-kernel-provider.host_id={kernels.host.identity.host_id}"
         until(lambda: len(engine.containers(label)) == 1, 20, "the sweep of the dead host's kernel")
+        if step == "connect_container_to_network":
+            engine.client.remove_network(network)
 
     def test_a_program_that_ends_in_order_takes_its_kernels_along(self, kernels, engine):
-        done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=60, check=False)
+        code = f"""{launching("docker_kernel_provider.provider:DockerKernelProvider")}
+print(PRIVATE_LOOP.run(launch()).resource.owner.instance)
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith("client-")
         assert kernels.find() == []
-
-    def test_random_moments_of_cancellation_and_failure(self, kernels):
-        """Many launches at once, of which half fail."""
-        kernels.add_spec("failing", ("python", "-c", "raise SystemExit(3)", "{connection_file}"))
-
-        async def some() -> list[object]:
-            names = ["tiny", "failing"] * 6
-            return await asyncio.gather(*map(kernels.launch, names), return_exceptions=True)
-
-        results = run(some())
-        assert [isinstance(result, LaunchError) for result in results] == [False, True] * 6
-        assert len(kernels.find()) == 6
-
-
-LAUNCH = """
-import asyncio, os, signal, uuid
-from remote_kernel_provider.host import current_host, system_identity
-from remote_kernel_provider.parameters.launch_parameters import ClientRequest
-from remote_kernel_provider.private_loop import PRIVATE_LOOP
-from docker_kernel_provider.provider import DockerKernelProvider
-provider = DockerKernelProvider()
-request = ClientRequest(str(uuid.uuid4()), system_identity())
-"""
-KILLED_BEFORE = (
-    LAUNCH
-    + """
-import docker
-def die(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-first = docker.APIClient.{step}
-def step(self, *arguments, **named):
-    if "look" in str(arguments) or getattr(self, "looking", False):
-        return first(self, *arguments, **named)
-    die()
-docker.APIClient.{step} = step
-PRIVATE_LOOP.run(provider.start(provider.find("tiny")[0], request))
-"""
-)
-ENDS = (
-    LAUNCH
-    + """
-manager = PRIVATE_LOOP.run(provider.start(provider.find("tiny")[0], request))
-print(manager.resource.owner.instance)
-"""
-)
 
 
 class TestAnEngineThatIsAway:
@@ -215,59 +210,3 @@ class TestAnEngineThatIsAway:
         with pytest.raises(ConfigurationError, match="no Docker context 'nowhere'"):
             nowhere.start("tiny")
         monkeypatch.setenv("DOCKER_CONTEXT", "default")
-
-    def test_killed_and_restarted_under_a_running_kernel(self, own_engine, make_kernels, monkeypatch):
-        """Its kernels go on where it was told so; nothing that happened meanwhile is lost."""
-        monkeypatch.setenv("DOCKER_HOST", own_engine.host)
-        kernels = make_kernels()
-        manager, other = kernels.start("tiny"), kernels.start("tiny")
-        with Notebook(manager.connection) as notebook:
-            notebook.run("kept = 'state'")
-            pid = own_engine.client.inspect_container(other.resource.id)["State"]["Pid"]
-            own_engine.daemon.kill()
-            until(lambda: manager.status.reason == "EngineUnreachable", 20, "the notice that the engine is away")
-            assert run(manager.is_alive())
-            assert notebook.run("print(kept)") == Outcome("state\n")
-            os.kill(pid, signal.SIGKILL)
-            with pytest.raises(LaunchError, match="cannot be reached"):
-                kernels.start("tiny")
-            own_engine.daemon.start()
-            until(lambda: manager.status.reason == "", 30, "the notice that the engine is back")
-            run(other.wait(), 30)
-            assert notebook.run("print(kept)") == Outcome("state\n")
-        assert other.status.phase.ended
-        own_engine.client.kill(manager.resource.id, "KILL")
-        run(manager.wait(), 30)
-        assert manager.status.reason == "SIGKILL"
-
-    def test_a_kernel_that_could_not_be_deleted_is_deleted_later(self, own_engine, make_kernels, monkeypatch):
-        monkeypatch.setenv("DOCKER_HOST", own_engine.host)
-        kernels = make_kernels()
-        manager = kernels.start("tiny")
-        own_engine.daemon.kill()
-        until(lambda: manager.status.reason == "EngineUnreachable", 20, "the notice that the engine is away")
-        with pytest.raises(Exception, match="cannot be reached"):
-            run(manager.kill())
-        own_engine.daemon.start()
-        until(lambda: not kernels.find(), 30, "the deletion")
-
-
-@pytest.fixture(scope="module")
-def own_engine(shared_engine, image, tmp_path_factory):
-    """Give an engine of these tests' own, which they may kill."""
-    if shared_engine.daemon is None:
-        pytest.skip("an engine that TEST_DOCKER_HOST names is not killed")
-    import docker
-
-    image(DEBIAN)  # made, if it has to be, where others make it
-    daemon = Daemon(tmp_path_factory.mktemp("engine"), "--live-restore")
-    daemon.start()
-    try:
-        client = docker.APIClient(base_url=daemon.host, version="auto", timeout=60)
-        make(client, KERNEL)
-        yield Engine(daemon.host, client, daemon)
-        for container in client.containers(all=True):
-            client.remove_container(container["Id"], force=True)
-        client.close()
-    finally:
-        daemon.remove()

@@ -120,9 +120,17 @@ class TestTheEndOfAKernel:
 
     def test_a_signal(self, kernels, engine):
         manager = kernels.start("tiny")
-        engine.client.kill(manager.resource.id, "TERM")
+        engine.client.kill(manager.resource.id, "HUP")
         run(manager.wait(), 30)
-        assert manager.status.reason in ("SIGTERM", "Completed")
+        assert manager.status.reason == "SIGHUP"
+
+    def test_a_container_that_somebody_stopped(self, kernels, engine):
+        """A kernel that ends in order when it is asked to has not ended by itself."""
+        manager = kernels.start("tiny")
+        engine.client.stop(manager.resource.id)
+        run(manager.wait(), 30)
+        assert manager.status.reason == "Stopped"
+        assert "docker stop" in manager.status.message
 
     def test_a_container_that_somebody_removed(self, kernels, engine):
         manager = kernels.start("tiny")

@@ -6,32 +6,25 @@ import signal
 import uuid
 
 import pytest
-from docker import APIClient
 from docker.errors import APIError
 from engine import registry as registries
-from engine.daemon import Daemon
+from engine.dying import killed_before
 from engine.images import KERNEL
-from engine.ports import free_port
 from engine.registry import PASSWORD, USER, Registry
-from engine.swarm import have_swarm
+from engine.swarm_provider import SwarmProvider
 
-from docker_kernel_provider.provider import DockerKernelProvider
 from docker_kernel_provider.swarm.service import command_of
 from docker_kernel_provider.swarm.tasks import Seen, status_of_task
 from remote_kernel_provider.adoption import adopt
-from remote_kernel_provider.configuration import load_settings
 from remote_kernel_provider.errors import (
     KernelGoneError,
     LaunchError,
     LaunchTimeoutError,
     RefusedError,
-    RemoteKernelError,
 )
-from remote_kernel_provider.host import Host
-from remote_kernel_provider.kernelspecs.config_keys import SWARM
 from remote_kernel_provider.lifecycle import Phase
+from remote_kernel_provider.sweep import delete_orphan, find_orphans
 from remote_kernel_provider.testing.client import Notebook
-from remote_kernel_provider.testing.kernels import Kernels
 from remote_kernel_provider.testing.waiting import run, until
 
 TINY = ("python", "-m", "tiny_kernel", "-f", "{connection_file}")
@@ -41,19 +34,10 @@ CONFIG = {"image_name": KERNEL, "transport_encryption": "disabled"}
 slow = pytest.mark.slow
 
 
-class SwarmProvider(DockerKernelProvider):
-    default_lifecycle = SWARM
-
-
 @pytest.fixture
-def kernels(own_folders, swarm, image):
+def kernels(make_kernels, swarm, image):
     image(KERNEL)
-    host = Host(load_settings(), "server-1")
-    kernels = Kernels(SwarmProvider(host), own_folders, "", CONFIG)
-    kernels.add_spec("tiny", TINY)
-    yield kernels
-    kernels.close()
-    run(host.close())
+    return make_kernels(provider=SwarmProvider)
 
 
 @pytest.fixture
@@ -254,7 +238,7 @@ def test_signals_reach_the_kernel_and_it_alone(kernels):
 @slow
 def test_what_is_kept_of_a_kernel_is_not_believed_of_another(kernels, tmp_path):
     manager = kernels.start("tiny")
-    (memory,) = (kernels.host.identity.folder / "docker-swarm/memories").iterdir()
+    (memory,) = kept_of(kernels)
     assert memory.stat().st_mode & 0o777 == 0o600
     memory.write_bytes(memory.read_bytes().replace(b"tcp", b"ipc"))
     with pytest.raises(KernelGoneError, match="was not written by this user's host"):
@@ -262,6 +246,22 @@ def test_what_is_kept_of_a_kernel_is_not_believed_of_another(kernels, tmp_path):
     memory.unlink()
     with pytest.raises(KernelGoneError, match="nothing is kept"):
         run(adopt(kernels.host, manager.resource))
+
+
+def kept_of(kernels) -> list:
+    """Return the files in which a host keeps what no secret gives back."""
+    return [path for path in (kernels.host.identity.folder / "docker-swarm/kernels").rglob("*") if path.is_file()]
+
+
+@slow
+def test_what_is_kept_of_kernels_that_others_removed_is_forgotten(kernels, swarm, nothing_left):
+    manager = kernels.start("tiny")
+    assert len(kept_of(kernels)) == 1
+    run(kernels.host.close())  # nobody who would delete it lives
+    swarm.client.remove_service(manager.resource.id)
+    swarm.client.remove_secret(manager.resource.id)
+    assert kernels.find() == []
+    assert kept_of(kernels) == []
 
 
 @slow
@@ -274,73 +274,36 @@ def test_a_secret_whose_service_never_came_is_swept(kernels, swarm, nothing_left
     nothing_left()
 
 
-# Two nodes
-
-
-@pytest.fixture
-def worker(shared_engine, image, tmp_path, monkeypatch):
-    """Give a second node, of a Swarm of this test's own; the environment names its manager."""
-    if shared_engine.daemon is None:
-        pytest.skip("the tests make no Swarm of engines that they did not start")
-    image(KERNEL)
-    daemons = [Daemon(tmp_path / name) for name in ("manager", "worker")]
-    clients = []
-    try:
-        for daemon in daemons:
-            daemon.start()
-            clients.append(APIClient(base_url=daemon.host, version="auto", timeout=120))
-        manager, worker = clients
-        have_swarm(manager)
-        swarm = manager.info()["Swarm"]
-        worker.join_swarm(
-            remote_addrs=[swarm["RemoteManagers"][0]["Addr"]],
-            join_token=manager.inspect_swarm()["JoinTokens"]["Worker"],
-            listen_addr=f"127.0.0.1:{free_port()}",
-            advertise_addr="127.0.0.1",
-        )
-        worker.load_image(shared_engine.client.get_image(KERNEL))
-        monkeypatch.setenv("DOCKER_HOST", daemons[0].host)
-        yield worker
-    finally:
-        for client in clients:
-            client.close()
-        for daemon in reversed(daemons):
-            daemon.remove()
+# Hosts that die, and nodes that refuse
 
 
 @slow
-def test_a_kernel_on_another_node(own_folders, worker):
-    """It is launched, interrupted, adopted and missed there, by the word of the manager alone."""
-    host = Host(load_settings(), "server-1")
-    kernels = Kernels(SwarmProvider(host), own_folders, "", CONFIG)
-    there = {"constraints": ["node.role==worker"]}
-    kernels.add_spec("there", PYTHON, config={**there, "connection_file": "copied"})
-    kernels.add_spec("missing", ("no-such-command", "{connection_file}"), config=there)
-    try:
-        assert "2 nodes" in run(kernels.lifecycle.describe())
-        manager = kernels.start("there")
-        with Notebook(manager.connection) as notebook:
-            busy = notebook.begin("print('busy', flush=True)\nimport time; time.sleep(60)")
-            busy.until_printed("busy")
-            run(manager.interrupt())
-            assert busy.finish(10).error == "KeyboardInterrupt"
-        with pytest.raises(RemoteKernelError, match="interrupt_mode"):
-            run(kernels.lifecycle.signal(manager.resource, signal.SIGINT))
-        adopted = run(adopt(host, manager.resource))
-        (container,) = worker.containers()
-        worker.kill(container["Id"], "KILL")
-        run(adopted.wait(), 20)
-        assert adopted.status.reason == "SIGKILL"
-        run(adopted.kill())
-        until(lambda: worker.containers(all=True) == [], 20, "the removal of the container by its node")
-        with pytest.raises(LaunchError) as failure:
-            kernels.start("missing")
-        assert failure.value.status.exit_code == 127
-        assert "no-such-command" in failure.value.log_tail
-        assert kernels.find() == []
-    finally:
-        kernels.close()
-        run(host.close())
+@pytest.mark.parametrize(
+    ("owner", "step", "is_left"),
+    [
+        ("docker:APIClient", "create_secret", False),
+        ("docker:APIClient", "create_service", True),
+        ("docker_kernel_provider.kept:KeptFiles", "write", True),
+        ("docker:APIClient", "tasks", True),
+    ],
+)
+def test_a_host_that_is_killed_before_a_step_of_a_launch(kernels, nothing_left, owner, step, is_left):
+    killed_before(step, "engine.swarm_provider:SwarmProvider", owner)
+    orphans = run(find_orphans(kernels.host, [kernels.lifecycle]))
+    assert len(orphans) == is_left
+    for orphan in orphans:
+        run(delete_orphan(kernels.host, orphan))
+    nothing_left()
+
+
+@slow
+def test_what_a_node_rejects(make_kernels, kernels, nothing_left):
+    allowing = make_kernels("server-2", provider=SwarmProvider, docker_volumes=["/*"])
+    error = fail(allowing, volumes=["/no/such/path:/data:ro"])
+    assert error.status.reason == "MountNotFound"
+    assert "/no/such/path" in str(error)
+    assert "correct 'volumes'" in str(error)
+    nothing_left()
 
 
 # Tasks of other nodes, whose containers this engine does not have

@@ -4,17 +4,10 @@ import json
 
 import pytest
 from engine.images import KERNEL
+from engine.swarm_provider import SwarmProvider
 
-from docker_kernel_provider.provider import DockerKernelProvider
-from remote_kernel_provider.kernelspecs.config_keys import SWARM
 from remote_kernel_provider.testing.contract import LifecycleContract
 from remote_kernel_provider.testing.kernels import Kernels
-
-
-class SwarmProvider(DockerKernelProvider):
-    """The provider, with its other lifecycle manager as the one under test."""
-
-    default_lifecycle = SWARM
 
 
 @pytest.mark.slow
@@ -24,6 +17,8 @@ class TestSwarm(LifecycleContract):
     config = {"image_name": KERNEL, "transport_encryption": "disabled", "connection_file": "copied"}
     crowd = ("python", "-m", "tiny_kernel", "-f", "{connection_file}")
     crowd_size = 16
+    # From before anything is there until after a kernel's container has started.
+    cancelled_after = (0, 0.02, 0.06, 0.15, 0.3, 0.5, 0.8, 1.2)
     # A Swarm needs three times as long for a container as its engine.
     failure_is_noticed_within = 15.0
     reported = (

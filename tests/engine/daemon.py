@@ -111,18 +111,22 @@ class Daemon:
         """End it by SIGKILL, as the out-of-memory killer does; its containers' processes may go on."""
         self._end(signal.SIGKILL)
 
-    def stop(self) -> None:
-        """End it in order, with all that runs on it, and remove what it had beside its data."""
-        self._end(signal.SIGTERM)
+    def stop(self, signum: int = signal.SIGTERM) -> None:
+        """End it, and remove what it had beside its data.
+
+        In order, by default, with all that runs on it. SIGKILL is quicker where nothing does: a Swarm's node takes its
+        time to leave.
+        """
+        self._end(signum)
         # What its containers had mounted, and its data folder itself, which it mounts on itself.
         for folder in (self._data, *self._run.glob("exec/netns/*")):
             subprocess.run(["umount", "--recursive", "--lazy", str(folder)], capture_output=True, check=False)
         subprocess.run(["ip", "link", "delete", self._bridge], capture_output=True, check=False)
         shutil.rmtree(self._run, ignore_errors=True)
 
-    def remove(self) -> None:
+    def remove(self, signum: int = signal.SIGTERM) -> None:
         """Stop it, and remove its data too."""
-        self.stop()
+        self.stop(signum)
         shutil.rmtree(self._data, ignore_errors=True)
 
     def log_tail(self) -> str:

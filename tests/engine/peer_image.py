@@ -4,6 +4,9 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from engine.daemon import SharedDaemon
@@ -37,14 +40,39 @@ def make_peer_image(client: Any) -> str:
 
 def peer_spec(client: Any) -> dict[str, Any]:
     """Return the kernel spec that the package's installer wrote in its image."""
-    container = client.create_container(NAME, labels={LABEL: "look"})["Id"]
+    with _archive(client, SPEC) as tar:
+        file = tar.extractfile("kernel.json")
+        assert file is not None
+        spec: dict[str, Any] = json.load(file)
+        return spec
+
+
+def write_peer_kubernetes_spec(client: Any, folder: Path) -> None:
+    """Write the kernel spec of a pod, as the package's installer does, with its template and its script.
+
+    Parameters
+    ----------
+    client
+        A `docker.APIClient` of an engine that has the image.
+    folder
+        Of kernel specs; that of the new one is called `theirs`.
+    """
+    command = ["jupyter-k8s-spec", "install", "--prefix=/tmp", "--kernel-name=theirs", f"--image-name={NAME}"]
+    with _archive(client, "/tmp/share/jupyter/kernels/theirs", command) as tar:
+        tar.extractall(folder, filter="data")
+
+
+@contextmanager
+def _archive(client: Any, path: str, command: list[str] | None = None) -> Iterator[tarfile.TarFile]:
+    """Read what is at a path of the image, after a command in it."""
+    container = client.create_container(NAME, command, labels={LABEL: "look"})["Id"]
     try:
-        pieces, _ = client.get_archive(container, SPEC)
+        if command is not None:
+            client.start(container)
+            assert client.wait(container)["StatusCode"] == 0, client.logs(container).decode()
+        pieces, _ = client.get_archive(container, path)
         with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
-            file = tar.extractfile("kernel.json")
-            assert file is not None
-            spec: dict[str, Any] = json.load(file)
-            return spec
+            yield tar
     finally:
         client.remove_container(container, force=True, v=True)
 

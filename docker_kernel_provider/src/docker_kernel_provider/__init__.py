@@ -1,4 +1,4 @@
-"""Jupyter kernels in Docker containers and Swarm services (nothing is registered yet)."""
+"""Jupyter kernels in Docker containers and Swarm services."""
 
 from docker_kernel_provider._version import __version__
 

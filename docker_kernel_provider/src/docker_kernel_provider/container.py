@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from docker_kernel_provider.archive import CONNECTION_FILE
@@ -17,8 +16,6 @@ from remote_kernel_provider.lifecycle import KernelRequest, KernelResource
 from remote_kernel_provider.parameters.environment import with_references
 from remote_kernel_provider.quantity import parse_quantity
 
-HOST_SIDE_SCRIPT = "launch_docker.py"
-"""The gateway family's script that creates a container: what it would do is done here."""
 SIGNALS_REACH_ALL = "TINI_KILL_PROCESS_GROUP=1"
 """Has the init process signal all of its child's group: an image's own command may be a shell before its kernel."""
 SHARES_PER_CPU = 1024
@@ -85,7 +82,7 @@ def container_of(
             "Mounts": [mount.to_api() for mount in parse_mounts(config.get("volumes", ()))],
         },
     }
-    command = inside_command(request)
+    command = request.command(connection_file=CONNECTION_FILE)
     if command:
         # The image's own entry point is not run: it may be an init process that signals all processes at once.
         container |= {"Entrypoint": command, "Cmd": []}
@@ -97,14 +94,6 @@ def container_of(
             f"{port}/tcp": [{"HostIp": ports.ip, "HostPort": outside}] for port, outside in ports.published.items()
         }
     return container
-
-
-def inside_command(request: KernelRequest) -> list[str]:
-    """Return the command in the container; empty = the image's own."""
-    command = request.command(connection_file=CONNECTION_FILE)
-    if any(PurePath(word).name == HOST_SIDE_SCRIPT for word in command[:2]):
-        return []
-    return command
 
 
 def image_of(request: KernelRequest) -> str:

@@ -50,6 +50,8 @@ class EngineFacts:
         Whether it runs without root, in a network of its own.
     id
         The engine's own, random id.
+    keeps_containers
+        Whether containers go on while it is away (live-restore).
     """
 
     location: EngineLocation
@@ -57,6 +59,7 @@ class EngineFacts:
     system: str
     rootless: bool
     id: str
+    keeps_containers: bool
 
 
 class Engine:
@@ -150,11 +153,12 @@ def engine_errors(location: EngineLocation | None) -> Iterator[None]:
 def unreachable(location: EngineLocation | None, error: Exception | None = None) -> EngineUnreachableError:
     """Say that the engine does not answer, and what to do."""
     where = f" at {location.host} ({location.source})" if location else ""
-    detail = f" ({_innermost(error)})" if error else ""
-    return EngineUnreachableError(
-        f"the Docker engine{where} cannot be reached{detail}; start it, or correct DOCKER_HOST, the Docker context or "
-        "the setting docker_host"
-    )
+    words = _innermost(error) if error else ""
+    remedy = "start it, or correct DOCKER_HOST, the Docker context or the setting docker_host"
+    if location and location.socket is None and not location.tls and "400 Client Error" in words:
+        remedy = "it seems to want TLS: set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder of its certificates"
+    detail = f" ({words})" if words else ""
+    return EngineUnreachableError(f"the Docker engine{where} cannot be reached{detail}; {remedy}")
 
 
 def _innermost(error: BaseException) -> str:
@@ -171,10 +175,16 @@ def _innermost(error: BaseException) -> str:
 
 
 def _connect(location: EngineLocation) -> APIClient:
-    from docker import APIClient
+    import docker
     from requests.adapters import HTTPAdapter
 
-    client = APIClient(
+    class Client(docker.APIClient):  # type: ignore[misc]  # the SDK is imported with its first use
+        def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+            # Else certificates that the environment names would take the place of the engine's own authority.
+            verify = self.verify if verify is None else verify
+            return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
+    client = Client(
         base_url=location.host,
         tls=location.tls or False,
         version="auto",
@@ -203,4 +213,5 @@ def _facts(client: APIClient, location: EngineLocation) -> EngineFacts:
         system=str(said.get("OperatingSystem", "")),
         rootless=any("rootless" in option for option in said.get("SecurityOptions") or ()),
         id=str(said.get("ID", "")),
+        keeps_containers=said.get("LiveRestoreEnabled") is True,
     )

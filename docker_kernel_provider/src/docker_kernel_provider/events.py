@@ -62,15 +62,17 @@ class EventStream:
         self._filters = dict(filters)
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._connected = asyncio.Event()
+        self._is_connected = False
+        self._tried = asyncio.Event()
         self._closed = threading.Event()
         self._stream: Any = None
         self._thread = threading.Thread(target=self._read, name="docker-events", daemon=True)
         self._thread.start()
 
-    async def until_connected(self) -> None:
-        """Wait until the engine has taken the subscription."""
-        await self._connected.wait()
+    async def until_tried(self) -> bool:
+        """Wait for the first attempt, and return whether the engine has the subscription; if not, it is tried again."""
+        await self._tried.wait()
+        return self._is_connected
 
     async def close(self) -> None:
         """End the stream."""
@@ -109,11 +111,13 @@ class EventStream:
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def _on_connected(self) -> None:
-        self._connected.set()
+        self._is_connected = True
+        self._tried.set()
         self._listener.on_connected()
 
     def _on_disconnected(self) -> None:
-        self._connected.clear()
+        self._is_connected = False
+        self._tried.set()
         self._listener.on_disconnected()
 
     def _tell(self, function: Callable[..., None], *arguments: Any) -> None:

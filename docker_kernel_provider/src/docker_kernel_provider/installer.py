@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from functools import partial
 
 from traitlets import Bool
 
@@ -73,22 +74,7 @@ class PeersDockerSpecInstall(DockerSpecInstall):
     examples = DockerSpecInstall.examples.replace(DOCKER_KIND.command, kind.command)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run `jupyter docker-kernelspec`.
-
-    Parameters
-    ----------
-    argv
-        By default the process's arguments.
-
-    Returns
-    -------
-    int
-        Exit status; see `run_installer`.
-    """
-    return run_installer(DockerSpecInstall, argv)
-
-
-def docker_spec(argv: list[str] | None = None) -> int:
-    """Run `jupyter docker-spec`; see `main`."""
-    return run_installer(PeersDockerSpecInstall, argv)
+main = partial(run_installer, DockerSpecInstall)
+"""`jupyter docker-kernelspec`; see `run_installer`."""
+docker_spec = partial(run_installer, PeersDockerSpecInstall)
+"""`jupyter docker-spec`; see `run_installer`."""

@@ -8,21 +8,23 @@ import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from docker_kernel_provider.archive import MEMORY_FILE, pack, read_file
 from docker_kernel_provider.container import networks_of
 from docker_kernel_provider.engine import Engine
 from docker_kernel_provider.errors import EngineRefusalError, EngineUnreachableError
-from docker_kernel_provider.labels import filters_of, resource_of_labels, resource_of_request
+from docker_kernel_provider.kept import KeptFiles
+from docker_kernel_provider.labels import resource_of_request
 from docker_kernel_provider.memory import SealedMemory
-from docker_kernel_provider.owners import AdoptedOwners
+from docker_kernel_provider.output import last_output
+from docker_kernel_provider.owners import Owners
 from docker_kernel_provider.ports import inside_ports
 from docker_kernel_provider.route import Ways, route_of
 from docker_kernel_provider.starting import ContainerStart, Launcher
 from docker_kernel_provider.status import GONE, UNREACHABLE, status_of
 from docker_kernel_provider.undoing import Undoing
+from docker_kernel_provider.users import KnownUsers
 from docker_kernel_provider.watch import Containers, Watch
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.connection.info import Route
@@ -42,9 +44,6 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 log = logging.getLogger(__name__)
-
-LOG_LIMIT = 256 * 1024
-"""Bytes of a log that are shown."""
 
 
 class DockerLifecycleManager(LifecycleManager):
@@ -67,8 +66,10 @@ class DockerLifecycleManager(LifecycleManager):
         self._watch = Watch(self._engine, Containers(self._engine), self._undoing.on_back)
         self._ways = Ways(self._engine, settings)
         self._memory = SealedMemory(identity)
-        self._owners = AdoptedOwners(identity.folder / "docker")
-        self._launcher = Launcher(self._engine, settings, self._ways, self._memory, {})
+        self._kept = KeptFiles(identity.folder / self.name / "kernels")
+        self._owners = Owners(self.name, self._engine, identity, self._kept, _list)
+        users = KnownUsers(identity.folder / self.name / "images.json")
+        self._launcher = Launcher(self._engine, settings, self._ways, self._memory, users)
         self._pulling: dict[str, asyncio.Task[None]] = {}
         self._started: dict[str, Mapping[str, Any]] = {}
 
@@ -173,36 +174,16 @@ class DockerLifecycleManager(LifecycleManager):
         except EngineUnreachableError:
             self._undoing.note(resource)
             raise
-        self._owners.forget(resource.id)
+        self._kept.forget(resource.id)
         self._watch.forget(resource.id)
 
     async def logs(self, resource: KernelResource, tail: int) -> str:
         """Return the last lines that the container wrote; nothing where the engine is away."""
-        try:
-            text: bytes = await self._engine.run(lambda client: client.logs(resource.id, tail=tail))
-        except EngineUnreachableError:
-            return ""
-        except EngineRefusalError as error:
-            if error.not_found:
-                return ""
-            raise
-        return text[-LOG_LIMIT:].decode(errors="replace").rstrip("\n")
+        return await last_output(self._engine, lambda client: client.logs(resource.id, tail=tail))
 
     async def find(self, selector: OwnerSelector) -> list[KernelResource]:
         """List the containers with the labels of these owners, running or not."""
-        if (await self._engine.location()).is_absent:
-            return []
-        adopted = self._owners.all()
-        filters = {"label": filters_of(self.name, selector)}
-        containers = await self._engine.run(lambda client: client.containers(all=True, filters=filters))
-        found = []
-        for container in containers:
-            resource = resource_of_labels(container["Names"][0].lstrip("/"), container["Labels"])
-            if resource is not None:
-                resource = replace(resource, owner=adopted.get(resource.id, resource.owner))
-                if selector.matches(resource.owner):
-                    found.append(resource)
-        return found
+        return await self._owners.find(selector)
 
     async def route(self, resource: KernelResource, ports: Sequence[int]) -> Route:
         """Return the container's address, or the ports at which its own are published."""
@@ -242,8 +223,7 @@ class DockerLifecycleManager(LifecycleManager):
         """Note the new owner beside this user's host identity."""
         if await self._inspect(resource) is None:
             raise KernelGoneError(f"kernel {resource.kernel_id} has no container any more")
-        self._owners.note(resource.id, owner)
-        return replace(resource, owner=owner)
+        return await self._owners.note(resource, owner)
 
     async def describe(self) -> str:
         """Say which engine it is, and how its kernels are reached."""
@@ -268,6 +248,12 @@ class DockerLifecycleManager(LifecycleManager):
             if error.not_found:
                 return None
             raise
+
+
+def _list(client: APIClient, labels: list[str]) -> dict[str, Mapping[str, str]]:
+    """Return the labels of the containers, by their names."""
+    found = client.containers(all=True, filters={"label": labels})
+    return {container["Names"][0].lstrip("/"): container["Labels"] for container in found}
 
 
 def _remove(client: APIClient, name: str, grace: int) -> None:

@@ -10,6 +10,7 @@ from docker_kernel_provider.archive import CONNECTION_FILE
 from docker_kernel_provider.container import Ports, container_of
 from docker_kernel_provider.image import RunAs
 from docker_kernel_provider.labels import resource_of_request
+from docker_kernel_provider.launch_script import without_script
 from docker_kernel_provider.policy import check_policy
 from docker_kernel_provider.provider import DockerKernelProvider
 from docker_kernel_provider.swarm.service import Secret, resource_of_service, service_of
@@ -41,6 +42,7 @@ def preview(spec: KernelSpec) -> str:
     settings = load_settings()
     asked = ClientRequest("KERNEL-ID", system_identity())
     try:
+        spec = without_script(spec)
         parameters = resolve_parameters(DockerKernelProvider.id, spec, asked, settings)
         check_policy(spec, parameters, settings)
     except RemoteKernelError as error:

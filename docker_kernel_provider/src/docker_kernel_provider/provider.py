@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from docker_kernel_provider.launch_script import without_script
 from docker_kernel_provider.policy import check_policy
+from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.connection.info import ConnectionInfo
 from remote_kernel_provider.kernelspecs.config_keys import CONFIG_KEYS, DOCKER, SWARM, ConfigKey
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
 from remote_kernel_provider.launch import LaunchPlan
-from remote_kernel_provider.parameters.launch_parameters import ClientRequest
+from remote_kernel_provider.parameters.launch_parameters import ClientRequest, LaunchParameters
 from remote_kernel_provider.provider import RemoteKernelProvider
 
 
@@ -23,18 +25,13 @@ class DockerKernelProvider(RemoteKernelProvider):
     lifecycle_managers: ClassVar[frozenset[str]] = frozenset({DOCKER, SWARM})
     config_keys: ClassVar[Sequence[ConfigKey]] = tuple(key for key in CONFIG_KEYS if key.backends & {DOCKER, SWARM})
 
-    def plan(
-        self,
-        spec: KernelSpec,
-        request: ClientRequest,
-        *,
-        replaces: ConnectionInfo | None = None,
-        detached: bool = False,
-    ) -> LaunchPlan:
-        """Resolve and check all that a launch needs, what only Docker has included."""
-        plan = super().plan(spec, request, replaces=replaces, detached=detached)
-        check_policy(spec, plan.parameters, self.host.settings)
-        return plan
+    def prepare(self, spec: KernelSpec) -> KernelSpec:
+        """Return a spec without the script of the host that specs of the gateway family run."""
+        return without_script(spec)
+
+    def check(self, spec: KernelSpec, parameters: LaunchParameters, settings: RemoteKernelSettings) -> None:
+        """Check volumes, networks, groups and labels."""
+        check_policy(spec, parameters, settings)
 
 
 class DockerSwarmAlias(DockerKernelProvider):

@@ -9,24 +9,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from docker_kernel_provider.archive import CONNECTION_FILE, PRIVATE_FOLDER, Entry, pack
-from docker_kernel_provider.container import Ports, container_of, image_of, inside_command, networks_of
+from docker_kernel_provider.container import Ports, container_of, image_of, networks_of
 from docker_kernel_provider.engine import Engine
 from docker_kernel_provider.errors import EngineRefusalError
-from docker_kernel_provider.image import Image, RunAs, Wanted, run_as
+from docker_kernel_provider.image import Image, RunAs, Wanted
 from docker_kernel_provider.labels import labels_of
 from docker_kernel_provider.memory import SealedMemory
 from docker_kernel_provider.pull import Pull, begun
 from docker_kernel_provider.route import LOOPBACK, Way, Ways
 from docker_kernel_provider.status import explain_refusal
+from docker_kernel_provider.users import KnownUsers
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.errors import LaunchError
 from remote_kernel_provider.lifecycle import KernelRequest, KernelResource, KernelStatus, Phase
 
 if TYPE_CHECKING:
     from docker import APIClient
-
-Users = dict[tuple[str, Wanted], RunAs]
-"""As whom kernels run in the images that were looked into, by the images' digests, which stand for their content."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,15 @@ class Launcher:
 
     Parameters
     ----------
-    engine, settings, ways, memory
+    engine, settings, ways, memory, users
         See the classes.
-    users
-        What is known of the images.
     """
 
     engine: Engine
     settings: RemoteKernelSettings
     ways: Ways
     memory: SealedMemory
-    users: Users
+    users: KnownUsers
 
 
 class ContainerStart:
@@ -142,7 +138,7 @@ class ContainerStart:
             await self._with.engine.run(_remove_as_another, self._resource.id)
             return await self._created(image, user, replace(ports, published=any_port))
         except EngineRefusalError as error:
-            named = {"Path": next(iter(inside_command(self._request)), ""), "Config": {"Image": self._image_name}}
+            named = {"Path": next(iter(self._request.command()), ""), "Config": {"Image": self._image_name}}
             raise self._error(explain_refusal(error.explanation, named)) from None
 
     async def _created(self, image: Image, user: RunAs, ports: Ports) -> Mapping[str, Any]:
@@ -194,12 +190,11 @@ class ContainerStart:
             prohibited_uids=frozenset((*settings.prohibited_uids, *prohibited.get("prohibited_uids", ()))),
             prohibited_gids=frozenset((*settings.prohibited_gids, *prohibited.get("prohibited_gids", ()))),
         )
-        known = self._with.users.get((image.id, wanted))
+        known = self._with.users.get(image, wanted)
         if known is None:
             look = {"Image": image.id, "Cmd": ["-"], "Labels": labels_of(self._resource)}
             name = f"{self._resource.id}-look"
-            known = await self._with.engine.run(run_as, image, wanted, look, name)
-            self._with.users[image.id, wanted] = known
+            known = await self._with.engine.run(self._with.users.find_out, image, wanted, look, name)
         return known
 
     def _ports(self, way: Way) -> Ports:

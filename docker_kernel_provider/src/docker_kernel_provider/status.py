@@ -52,6 +52,25 @@ def _ended(container: Mapping[str, Any], state: Mapping[str, Any]) -> KernelStat
     return explain_exit(128 - code if 128 < code <= 128 + signal.NSIG else code, False)
 
 
+def ended_with_engine(status: KernelStatus) -> KernelStatus:
+    """Return the status of a container that was there before its engine was killed and started again."""
+    message = "the engine ended and started again, and with it all containers; with live-restore it would keep them"
+    return _from_outside(status, "EngineRestarted", message)
+
+
+def stopped(status: KernelStatus) -> KernelStatus:
+    """Return the status of a container that was told to end."""
+    message = "it was stopped from outside: by 'docker stop', with the engine, or by a Swarm that drains its node"
+    return _from_outside(status, "Stopped", message)
+
+
+def _from_outside(status: KernelStatus, reason: str, message: str) -> KernelStatus:
+    # A kernel ends in order when it is told to, and by force when it does not.
+    if status.exit_code not in (0, -signal.SIGTERM, -signal.SIGKILL) or status.reason == "OOMKilled":
+        return status
+    return KernelStatus(Phase.FAILED, reason=reason, message=message, exit_code=status.exit_code)
+
+
 def _mebibytes(number: int) -> str:
     return f"{number / 2**30:g}Gi" if number >= 2**30 else f"{number / 2**20:g}Mi"
 

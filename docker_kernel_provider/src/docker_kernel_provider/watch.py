@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
@@ -11,9 +13,12 @@ from docker_kernel_provider.engine import ANSWER_DEADLINE, Engine, unreachable
 from docker_kernel_provider.errors import EngineRefusalError, EngineUnreachableError
 from docker_kernel_provider.events import EventStream
 from docker_kernel_provider.labels import APPLICATION
-from docker_kernel_provider.status import GONE, UNREACHABLE, status_of
+from docker_kernel_provider.status import GONE, UNREACHABLE, ended_with_engine, status_of, stopped
 from remote_kernel_provider.lifecycle import KernelStatus, Phase
 from remote_kernel_provider.private_loop import end_task
+
+_STOP = str(int(signal.SIGTERM))
+"""What an engine sends first to a container that has to end."""
 
 
 class Subject(Protocol):
@@ -52,7 +57,7 @@ class Containers:
     events: ClassVar[Mapping[str, Any]] = {
         "type": ["container"],
         "label": [f"app={APPLICATION}"],
-        "event": ["die", "oom", "destroy", "pause", "unpause"],
+        "event": ["kill", "die", "oom", "destroy", "pause", "unpause"],
     }
 
     def __init__(self, engine: Engine) -> None:
@@ -76,6 +81,7 @@ class _Followed:
 
     def __init__(self) -> None:
         self.status: KernelStatus | None = None
+        self.was_stopped = False
         self.changed = asyncio.Event()
         self.followers = 0
 
@@ -84,6 +90,14 @@ class _Followed:
             self.status = status
             self.changed.set()
             self.changed = asyncio.Event()
+
+    def look(self, status: KernelStatus, ends_with_engine: bool) -> None:
+        """Tell what a look has shown; what happened before says more of an end than the end itself."""
+        if self.status is not None and self.status.reason == UNREACHABLE and ends_with_engine:
+            status = ended_with_engine(status)
+        elif self.was_stopped:
+            status = stopped(status)
+        self.tell(status)
 
 
 class Watch:
@@ -114,10 +128,11 @@ class Watch:
         async with self._opening:
             if self._stream is None:
                 self._stream = EventStream(await self._engine.client(), self._subject.events, self)
-                try:
-                    await asyncio.wait_for(self._stream.until_connected(), ANSWER_DEADLINE)
-                except asyncio.TimeoutError:
-                    raise unreachable(await self._engine.location()) from None
+                is_connected = False
+                with suppress(asyncio.TimeoutError):
+                    is_connected = await asyncio.wait_for(self._stream.until_tried(), ANSWER_DEADLINE)
+                if not is_connected:
+                    raise unreachable(await self._engine.location())
 
     def tell(self, name: str, status: KernelStatus) -> None:
         """Note the status of a container that is being started."""
@@ -183,6 +198,8 @@ class Watch:
             return
         if self._subject.is_end(event):
             self._followed[name].tell(GONE)
+        elif event.get("Action") == "kill":  # by any signal, whose effect has an event of its own
+            self._followed[name].was_stopped |= event["Actor"]["Attributes"].get("signal") == _STOP
         else:
             self._look_soon(name)
 
@@ -212,10 +229,14 @@ class Watch:
         looking.add_done_callback(lambda _: self._looking.get(name) is looking and self._looking.pop(name))
 
     async def _look(self, name: str) -> None:
+        ends_with_engine = False
         try:
             status = await self._subject.status(name)
+            facts = await self._engine.facts()
+            # An engine behind a network can have gone on while nobody reached it.
+            ends_with_engine = facts.location.socket is not None and not facts.keeps_containers
         except (EngineRefusalError, EngineUnreachableError) as error:
             gone = isinstance(error, EngineRefusalError) and error.not_found
             status = GONE if gone else KernelStatus(Phase.RUNNING, reason=UNREACHABLE, message=str(error))
         if name in self._followed:
-            self._followed[name].tell(status)
+            self._followed[name].look(status, ends_with_engine)

@@ -8,16 +8,17 @@ import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from docker_kernel_provider.container import image_of
 from docker_kernel_provider.engine import Engine
 from docker_kernel_provider.errors import EngineRefusalError, EngineUnreachableError
 from docker_kernel_provider.image import Image
-from docker_kernel_provider.labels import filters_of, labels_of, resource_of_labels
+from docker_kernel_provider.kept import MEMORY, KeptFiles
+from docker_kernel_provider.labels import labels_of
 from docker_kernel_provider.memory import SealedMemory
-from docker_kernel_provider.owners import AdoptedOwners
+from docker_kernel_provider.output import last_output
+from docker_kernel_provider.owners import Owners
 from docker_kernel_provider.ports import inside_ports
 from docker_kernel_provider.status import GONE, UNREACHABLE, explain_refusal
 from docker_kernel_provider.swarm.route import SwarmWays
@@ -28,7 +29,6 @@ from docker_kernel_provider.watch import Watch
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.connection.info import Route
 from remote_kernel_provider.errors import KernelGoneError, LaunchError, RemoteKernelError
-from remote_kernel_provider.files import make_private_folder, write_private
 from remote_kernel_provider.lifecycle import (
     KernelMemory,
     KernelRequest,
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 NO_SWARM = 503
 """HTTP status of an engine that manages no Swarm."""
-LOG_LIMIT = 256 * 1024
-"""Bytes of a log that are shown."""
 FIRST_LOOK, LONGEST_LOOK = 0.1, 1.0
 """Seconds between two looks at a task that is being started; each pause is longer than the one before."""
 LOOK_ELSEWHERE = 5.0
@@ -78,8 +76,8 @@ class SwarmLifecycleManager(LifecycleManager):
         self._watch = Watch(self._engine, self._tasks, self._undoing.on_back)
         self._ways = SwarmWays(self._engine, settings)
         self._memory = SealedMemory(identity)
-        self._memories = identity.folder / self.name / "memories"
-        self._owners = AdoptedOwners(identity.folder / self.name / "owners")
+        self._kept = KeptFiles(identity.folder / self.name / "kernels")
+        self._owners = Owners(self.name, self._engine, identity, self._kept, _list)
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
 
@@ -127,7 +125,7 @@ class SwarmLifecycleManager(LifecycleManager):
 
         service_id = await self._engine.run(make)
         if request.memory is not None:
-            await asyncio.to_thread(self._keep, resource, service_id, request.memory)
+            await self._keep(resource, service_id, request.memory)
 
     def _explained(self, request: KernelRequest, error: RemoteKernelError) -> LaunchError:
         if isinstance(error, EngineRefusalError) and error.status == NO_SWARM:
@@ -209,42 +207,21 @@ class SwarmLifecycleManager(LifecycleManager):
         except EngineUnreachableError:
             self._undoing.note(resource)
             raise
-        self._owners.forget(resource.id)
-        with suppress(OSError):
-            (self._memories / resource.id).unlink()
+        self._kept.forget(resource.id)
         self._watch.forget(resource.id)
 
     async def logs(self, resource: KernelResource, tail: int) -> str:
         """Return the last lines that the task wrote; nothing where the engine is away."""
-        try:
-            text = await self._engine.run(_logs, resource.id, tail)
-        except EngineUnreachableError:
-            return ""
-        except EngineRefusalError as error:
-            if error.not_found:
-                return ""
-            raise
-        return text[-LOG_LIMIT:].decode(errors="replace").rstrip("\n")
+        return await last_output(self._engine, lambda client: _logs(client, resource.id, tail))
 
     async def find(self, selector: OwnerSelector) -> list[KernelResource]:
         """List the services, and the secrets that have none, with the labels of these owners."""
-        if (await self._engine.location()).is_absent:
-            return []
         try:
-            labels = await self._engine.run(_list, filters_of(self.name, selector))
+            return await self._owners.find(selector)
         except EngineRefusalError as error:
             if error.status == NO_SWARM:
                 return []
             raise
-        adopted = self._owners.all()
-        found = []
-        for name, written in labels.items():
-            resource = resource_of_labels(name, written)
-            if resource is not None:
-                resource = replace(resource, owner=adopted.get(resource.id, resource.owner))
-                if selector.matches(resource.owner):
-                    found.append(resource)
-        return found
 
     async def place(self, resource: KernelResource) -> str:
         """Name the service."""
@@ -265,25 +242,24 @@ class SwarmLifecycleManager(LifecycleManager):
     async def remember(self, resource: KernelResource, memory: KernelMemory) -> None:
         """Keep the memory in this user's data folder."""
         service_id = await self._service_id(resource)
-        await asyncio.to_thread(self._keep, resource, service_id, memory)
+        await self._keep(resource, service_id, memory)
 
-    def _keep(self, resource: KernelResource, service_id: str, memory: KernelMemory) -> None:
-        make_private_folder(self._memories.parent)
-        make_private_folder(self._memories)
-        write_private(self._memories / resource.id, self._memory.seal(service_id, memory))
+    async def _keep(self, resource: KernelResource, service_id: str, memory: KernelMemory) -> None:
+        engine = (await self._engine.facts()).id
+        sealed = self._memory.seal(service_id, memory)
+        await asyncio.to_thread(self._kept.write, engine, resource.id, MEMORY, sealed)
 
     async def recall(self, resource: KernelResource) -> KernelMemory:
         """Read the memory, if it was written for this very service."""
         service_id = await self._service_id(resource)
-        file = self._memories / resource.id
-        content = await asyncio.to_thread(lambda: file.read_bytes() if file.exists() else None)
+        engine = (await self._engine.facts()).id
+        content = await asyncio.to_thread(self._kept.read, engine, resource.id, MEMORY)
         return self._memory.open(resource, service_id, content)
 
     async def reassign(self, resource: KernelResource, owner: Owner) -> KernelResource:
         """Note the new owner beside this user's host identity."""
         await self._service_id(resource)
-        self._owners.note(resource.id, owner)
-        return replace(resource, owner=owner)
+        return await self._owners.note(resource, owner)
 
     async def _service_id(self, resource: KernelResource) -> str:
         try:

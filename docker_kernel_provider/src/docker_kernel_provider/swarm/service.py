@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from docker_kernel_provider.archive import CONNECTION_FILE
-from docker_kernel_provider.container import SIGNALS_REACH_ALL, image_of, inside_command
+from docker_kernel_provider.container import SIGNALS_REACH_ALL, image_of
 from docker_kernel_provider.image import GROUP, HOME, USER, Image
 from docker_kernel_provider.labels import labels_of, resource_of_request
 from docker_kernel_provider.mounts import parse_mounts
@@ -160,7 +160,7 @@ def _process(request: KernelRequest) -> dict[str, Any]:
     if request.memory is not None and request.parameters.config.get("connection_file") == "copied":
         copying = ["sh", "-c", _COPYING, "sh", _COPY_FOLDER, CONNECTION_FILE, _COPY]
         return {"Command": copying, "Args": request.command(connection_file=_COPY)}
-    command = inside_command(request)
+    command = request.command(connection_file=CONNECTION_FILE)
     return {"Command": command[:1], "Args": command[1:]}
 
 

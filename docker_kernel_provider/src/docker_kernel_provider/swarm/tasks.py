@@ -63,7 +63,7 @@ class Tasks:
 
     events: ClassVar[Mapping[str, Any]] = {
         "type": ["container", "service"],
-        "event": ["start", "die", "oom", "destroy", "pause", "unpause", "remove"],
+        "event": ["start", "kill", "die", "oom", "destroy", "pause", "unpause", "remove"],
     }
 
     def __init__(self, engine: Engine) -> None:
