@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.peers, pytest.mark.timeout(600)]
 
-REQUIREMENT = "gateway_provisioners[docker]==0.5.0"
+REQUIREMENT = "gateway_provisioners[docker,k8s]==0.5.0"
 SCRIPT = Path(__file__).with_name("gateway_provisioners_host.py")
 
 
@@ -43,9 +43,11 @@ def peer_python(request: pytest.FixtureRequest) -> Path:
 
 def host_of(peer_python: Path, specs: Path, **environment: str) -> dict[str, Any]:
     """Take the kernel `launched` through its life under the peer; return what was seen."""
+    # Under a test of its own, the peer would not read where its cluster is.
+    own = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     done = subprocess.run(
         [peer_python, SCRIPT, specs],
-        env={**os.environ, "KERNEL_USERNAME": "someone", **environment},
+        env={**own, "KERNEL_USERNAME": "someone", **environment},
         capture_output=True,
         text=True,
         timeout=120,
@@ -123,3 +125,43 @@ def test_docker_provisioner_runs_our_image(peer_python: Path, tmp_path: Path, sh
         "alive_after_shutdown": False,
     }
     assert shared_engine.containers("app=gateway-provisioners") == []
+
+
+def test_kubernetes_provisioner_runs_our_image(
+    peer_python: Path, tmp_path: Path, shared_engine: Any, cluster: Any, namespace: Any
+) -> None:
+    if cluster.own is None:
+        pytest.skip("the cluster of TEST_KUBECONFIG cannot be given the image that is built here")
+    from cluster.configuration import GATEWAY
+    from cluster.loading import load_from_engine
+    from engine.python_image import make_python_image
+
+    from remote_kernel_provider.testing.waiting import until
+
+    image = make_python_image(shared_engine.client)
+    load_from_engine(cluster.own, shared_engine.client, image)
+    # The peer's pods say nothing of their security, and so pass no level but this one.
+    level = {"pod-security.kubernetes.io/enforce": "baseline"}
+    namespace.api.patch_namespace(namespace.name, {"metadata": {"labels": level}})
+    installer = [peer_python, "-m", "gateway_provisioners.cli.k8s_specapp", "install"]
+    options = ["--prefix", tmp_path, "--kernel-name", "launched", "--image-name", image]
+    subprocess.run([*installer, *options], capture_output=True, timeout=60, check=True)
+    seen = host_of(
+        peer_python,
+        tmp_path / "share/jupyter/kernels",
+        KUBECONFIG=str(cluster.kubeconfig),
+        GP_USE_INCLUSTER_CONFIG="False",
+        GP_NAMESPACE=namespace.name,
+        GP_RESPONSE_IP=GATEWAY,  # a launcher takes signals from there alone, which is where its host's come from
+        PATH=f"{peer_python.parent}{os.pathsep}{os.environ['PATH']}",  # the spec's command is 'python'
+    )
+    assert int(seen.pop("pid")) != 1
+    assert seen == {
+        "provisioner": "KubernetesProvisioner",
+        "encrypted": True,
+        "interrupted": {"stdout": "begun\n", "error": "KeyboardInterrupt"},
+        "alive": True,
+        "after": {"stdout": "42\n"},
+        "alive_after_shutdown": False,
+    }
+    until(lambda: namespace.objects() == [], 30, "the end of the pod")

@@ -1,11 +1,13 @@
 """Connection info, the assigned handshake, and the requests to a kernel."""
 
+import asyncio
 import json
 
 import pytest
 
 from remote_kernel_provider.connection.assigned import assign_connection, check_encryption, with_curve_keys
 from remote_kernel_provider.connection.info import ConnectionInfo, Route
+from remote_kernel_provider.connection.listener import tell_listener
 from remote_kernel_provider.errors import LaunchError
 from remote_kernel_provider.lifecycle import KernelMemory, KernelResource
 from remote_kernel_provider.owner import Owner
@@ -100,10 +102,30 @@ class TestHandles:
             KernelResource.from_json(document)
 
     def test_a_memory_and_back(self, info):
-        memory = KernelMemory(info, {"provider": "local", "request": {"values": {"a": 1}}})
+        memory = KernelMemory(info, {"provider": "local", "request": {"values": {"a": 1}}}, 5006)
         assert KernelMemory.from_bytes(memory.to_bytes()) == memory
+        older = {name: part for name, part in json.loads(memory.to_bytes()).items() if name != "comm_port"}
+        assert KernelMemory.from_bytes(json.dumps(older).encode()).comm_port == 0
 
     @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"5", b'{"connection": {}, "arguments": {}}', b"\xff"])
     def test_what_is_no_memory(self, text):
         with pytest.raises(ValueError, match="not a kernel's memory"):
             KernelMemory.from_bytes(text)
+
+
+def test_a_launcher_is_told_of_a_signal():
+    async def tell():
+        heard = asyncio.Queue()
+
+        async def hear(reader, writer):
+            await heard.put(json.loads(await reader.read()))
+            writer.close()
+
+        async with await asyncio.start_server(hear, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await tell_listener("127.0.0.1", port, 2)
+            assert await asyncio.wait_for(heard.get(), 5) == {"signum": 2}
+        with pytest.raises(OSError, match="Connect call failed"):
+            await tell_listener("127.0.0.1", port, 2)
+
+    asyncio.run(tell())

@@ -393,6 +393,14 @@ def test_bad_kernel_names_are_refused(kernels, tmp_path, name, capsys):
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.parametrize("name", ["python", "Python"])
+def test_the_name_that_jupyter_takes_for_its_own_kernel_is_refused(kernels, tmp_path, name, capsys):
+    before = snapshot(tmp_path)
+    assert install(kernels, "--kernel", "toy", f"--kernel-name={name}") == 1
+    assert "means the ordinary kernel of this machine" in capsys.readouterr().err
+    assert snapshot(tmp_path) == before
+
+
 def test_a_logo_that_cannot_be_read_leaves_nothing(kernels, tmp_path, capsys):
     (kernels / "toy/logo-32x32.png").mkdir()
     before = snapshot(tmp_path)

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from jupyter_client.manager import AsyncKernelManager
 
+from remote_kernel_provider.errors import RemoteKernelError
 from remote_kernel_provider.jupyter.observing import LAUNCH_OBSERVER
 from remote_kernel_provider.jupyter.provisioner import RemoteKernelProvisioner
+from remote_kernel_provider.local.lifecycle import LocalLifecycleManager
 
 pytestmark = pytest.mark.slow
 
@@ -225,6 +227,17 @@ async def test_a_spec_that_was_removed_is_one_sentence(home, install):
     with pytest.raises(Exception, match="there is no kernel 'local/py'") as raised:
         await manager.start_kernel()
     assert raised.value.status_code == 404
+
+
+async def test_a_kernel_that_cannot_be_asked_to_end_is_ended_by_force(started, home, monkeypatch):
+    async def refuse(*_: object) -> None:
+        raise RemoteKernelError("no signal reaches it")
+
+    manager = await started()
+    monkeypatch.setattr(LocalLifecycleManager, "signal", refuse)
+    manager.shutdown_wait_time = 0.0  # no time to end by itself
+    await manager.shutdown_kernel()
+    assert list_kernels(home) == []
 
 
 async def test_an_observer_that_fails_does_not_fail_the_launch(started, caplog):

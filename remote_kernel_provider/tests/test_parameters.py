@@ -285,6 +285,13 @@ class TestPermission:
         resolve({name: value}, settings={"client_parameters": [name]})
         resolve({name: value}, spec=schema(**{name: {}}))
 
+    @pytest.mark.parametrize(
+        ("name", "setting"),
+        [("namespace", "allowed_namespaces"), ("service_account_name", "allowed_service_accounts")],
+    )
+    def test_the_operator_allows_it_by_listing_values(self, resolve, name, setting):
+        assert resolve({name: "team"}, settings={setting: ["team"]}).config[name] == "team"
+
     def test_a_schema_takes_back_what_is_free(self, resolve):
         with pytest.raises(RefusedError, match="'memory'"):
             resolve({"memory": "1Gi"}, spec=schema(shards={}))

@@ -10,8 +10,8 @@ from remote_kernel_provider.errors import ConfigurationError
 from remote_kernel_provider.host import Host
 from remote_kernel_provider.lifecycle import KernelResource
 from remote_kernel_provider.local.lifecycle import LocalLifecycleManager
-from remote_kernel_provider.owner import DETACHED, Owner, OwnerSelector
-from remote_kernel_provider.running import DEAD, UNKNOWN, find_running, host_state
+from remote_kernel_provider.owner import ALIVE, DEAD, DETACHED, UNKNOWN, Owner, OwnerSelector
+from remote_kernel_provider.running import find_running
 
 EVERYBODY = OwnerSelector()
 
@@ -41,7 +41,7 @@ async def test_one_that_is_silent_and_one_that_fails_hide_nothing_of_the_others(
     kinds = {"silent": _Silent, "failing": _Failing, "full": _Full}
     lifecycles = {name: kind(host.settings, host.identity) for name, kind in kinds.items()}
     began = time.monotonic()
-    found, problems = await find_running(host, lifecycles, EVERYBODY, 0.2)
+    found, problems = await find_running(lifecycles, EVERYBODY, 0.2)
     assert time.monotonic() - began < 3
     assert [(kernel.resource.id, kernel.host) for kernel in found] == [("r1", UNKNOWN), ("r0", UNKNOWN)]
     assert problems == [
@@ -50,12 +50,15 @@ async def test_one_that_is_silent_and_one_that_fails_hide_nothing_of_the_others(
     ]
 
 
-def test_whose_program_lives(host):
-    def state(host_id: str, instance: str) -> str:
+async def test_whose_program_lives(host):
+    lifecycle = LocalLifecycleManager(host.settings, host.identity)
+
+    async def state(host_id: str, instance: str) -> str:
         owner = Owner("ann", host_id, instance)
-        return host_state(host, KernelResource("local", "r", "k", "local/py", "g", owner, 0.0))
+        return (await lifecycle.host_state(KernelResource("local", "r", "k", "local/py", "g", owner, 0.0))).word
 
     own = host.identity.host_id
-    assert state(own, DETACHED) == DETACHED
-    assert state("elsewhere", "server-1") == UNKNOWN
-    assert state(own, "client-gone") == DEAD
+    assert await state(own, DETACHED) == DETACHED
+    assert await state("elsewhere", "server-1") == UNKNOWN
+    assert await state(own, "client-gone") == DEAD
+    assert await state(own, host.instance) == ALIVE

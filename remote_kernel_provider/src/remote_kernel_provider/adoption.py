@@ -45,7 +45,9 @@ async def adopt(
     status = await lifecycle.status(resource)
     if status.phase.ended:
         raise KernelGoneError(f"kernel {resource.kernel_id} cannot be adopted: {status.sentence()}")
-    if own and resource.owner.instance not in (DETACHED, host.instance):
+    if own and resource.owner.instance == host.instance:
+        resource = await lifecycle.resume(resource)
+    elif own and resource.owner.instance != DETACHED:
         resource = await lifecycle.reassign(resource, replace(resource.owner, instance=host.instance))
     route = await lifecycle.route(resource, memory.connection.ports)
     launched = Launched(resource, memory.connection.over(route), lifecycle)

@@ -43,6 +43,7 @@ ENVIRONMENT_ALIASES: Mapping[str, tuple[str, ...]] = {
     "port_range": ("GP_PORT_RANGE", "EG_PORT_RANGE"),
     "namespace": ("GP_NAMESPACE", "EG_NAMESPACE"),
     "shared_namespace": ("GP_SHARED_NAMESPACE", "EG_SHARED_NAMESPACE"),
+    "kernel_cluster_role": ("GP_KERNEL_CLUSTER_ROLE", "EG_KERNEL_CLUSTER_ROLE"),
     "response_ip": ("GP_RESPONSE_IP", "EG_RESPONSE_IP"),
     "response_port": ("GP_RESPONSE_PORT", "EG_RESPONSE_PORT"),
     "response_port_retries": ("GP_RESPONSE_PORT_RETRIES", "EG_RESPONSE_PORT_RETRIES"),
@@ -165,12 +166,27 @@ class RemoteKernelSettings(Configurable):
         True,
         help="""Whether all kernels run in one namespace; then no client chooses namespace or service account.
         Default: True. When False, a kernel runs in the namespace that its client names (KERNEL_NAMESPACE), within
-        allowed_namespaces.""",
+        allowed_namespaces, and has a new one to itself where none is named: see namespace_template.""",
+    ).tag(config=True)
+    namespace_template = Unicode(
+        "",
+        help="""File of the template by which the namespaces are made that kernels have to themselves, with role
+        bindings, quotas and network policies. Default: empty = the one of the Kubernetes package.""",
+    ).tag(config=True)
+    kernel_cluster_role = Unicode(
+        "",
+        help="""ClusterRole that is bound to a kernel's service account in a namespace which the kernel has to itself.
+        Default: empty = none. 'cluster-admin' is refused.""",
+    ).tag(config=True)
+    end_with_workload = Bool(
+        False,
+        help="""Whether the cluster ends the kernels of a host in it together with the Deployment or StatefulSet that
+        the host's pod belongs to: those kernels that run in the host's own namespace. Default: False.""",
     ).tag(config=True)
     allowed_namespaces = List(
         Unicode(),
-        help="""Shell patterns of the namespaces that clients may name; {username} stands for the user's name as a
-        cluster writes it: ["team-*", "user-{username}"]. Default: empty = none.""",
+        help="""Shell patterns of the namespaces that clients may name where shared_namespace is False; {username}
+        stands for the user's name as a cluster writes it: ["team-*", "user-{username}"]. Default: empty = none.""",
     ).tag(config=True)
     allowed_service_accounts = List(
         Unicode(),
@@ -289,6 +305,12 @@ class RemoteKernelSettings(Configurable):
     @validate("port_range")
     def _valid_port_range(self, proposal: Any) -> str:
         return str(_normal("port_range", proposal["value"]) and proposal["value"])
+
+    @validate("kernel_cluster_role")
+    def _valid_kernel_cluster_role(self, proposal: Any) -> str:
+        if proposal["value"] == "cluster-admin":
+            raise TraitError("kernel_cluster_role is never 'cluster-admin'; name a role with what kernels need")
+        return str(proposal["value"])
 
     @validate("launch_timeout", "wait_timeout")
     def _valid_seconds(self, proposal: Any) -> float:

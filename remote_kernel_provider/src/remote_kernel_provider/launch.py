@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -166,13 +166,15 @@ class _Attempt:
             request = self._request(substitutions, environment, None)
 
             async def connect(resource: KernelResource) -> ConnectionInfo:
-                inside = (await expectation.report()).connection
+                report = await expectation.report()
+                inside = report.connection
                 if parameters.encryption == "required" and not inside.encrypted:
                     raise LaunchError(
                         f"kernel '{parameters.kernel_name}': transport encryption is required, and its launcher "
                         "reported no keys for it; update the launcher, ipykernel (>= 7.3) and jupyter_client (>= 8.9)"
                     )
-                await self._lifecycle.remember(resource, KernelMemory(inside, self._plan.arguments))
+                memory = KernelMemory(inside, self._plan.arguments, report.comm_port)
+                await self._lifecycle.remember(resource, memory)
                 return inside.over(await self._lifecycle.route(resource, inside.ports))
 
             return await self._run(request, connect)
@@ -227,12 +229,17 @@ class _Attempt:
         try:
             if not isinstance(error, RemoteKernelError):
                 return None
-            tail = await self._lifecycle.logs(resource, self._host.settings.log_tail)
+            tail = ""
+            with suppress(RemoteKernelError):  # why it failed matters more
+                tail = await self._lifecycle.logs(resource, self._host.settings.log_tail)
             status = error.status if isinstance(error, LaunchError) and error.status else self._last
             kind = type(error) if isinstance(error, LaunchError) else LaunchError
             return kind(str(error), status=status, log_tail=tail)
         finally:
-            await self._lifecycle.delete(resource, 0)
+            try:
+                await self._lifecycle.delete(resource, 0)
+            except RemoteKernelError as failure:
+                log.warning("What is left of kernel %s was not removed: %s", resource.kernel_id, failure)
 
     async def _until_ready(self, resource: KernelResource, connect: Connect) -> ConnectionInfo:
         """Race: the kernel answers | it ends | the time is over | the caller cancels."""
@@ -300,17 +307,19 @@ class _Attempt:
 
     def _died(self) -> KernelDiedError:
         elapsed = time.monotonic() - self._began
+        has_output = self._last.exit_code is not None
         return KernelDiedError(
-            f"{self._name()} ended {elapsed:.1f} s after its launch, before it answered: {self._last.sentence()}; "
-            "see its output",
+            f"{self._name()} ended {elapsed:.1f} s after its launch, before it answered: {self._last.sentence()}"
+            f"{'; see its output' if has_output else ''}",
             status=self._last,
         )
 
     def _late(self) -> LaunchTimeoutError:
-        setting = "wait_timeout" if self._last.phase.waiting else "launch_timeout"
+        has_output = not self._last.phase.waiting
+        setting = "launch_timeout" if has_output else "wait_timeout"
         return LaunchTimeoutError(
             f"{self._name()} did not answer within {self._allowed():g} s ({setting}): {self._last.sentence()}; "
-            f"give it more time by {setting}, or see its output",
+            f"give it more time by {setting}{', or see its output' if has_output else ''}",
             status=self._last,
         )
 

@@ -7,6 +7,7 @@ which can be written down and found again by another process.
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import json
 from abc import ABC, abstractmethod
@@ -16,8 +17,9 @@ from typing import Any, ClassVar
 
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.connection.info import ConnectionInfo, Route
+from remote_kernel_provider.findings import Finding
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
-from remote_kernel_provider.owner import HostIdentity, Owner, OwnerSelector
+from remote_kernel_provider.owner import HostIdentity, HostState, Owner, OwnerSelector
 from remote_kernel_provider.parameters.launch_parameters import LaunchParameters
 
 
@@ -147,14 +149,18 @@ class KernelMemory:
         As the kernel sees it: its own ports and key.
     arguments
         The launch arguments, to launch it again: JSON.
+    comm_port
+        Port at which the launcher inside takes signals for it; 0 where none does.
     """
 
     connection: ConnectionInfo
     arguments: Mapping[str, Any] = field(repr=False)
+    comm_port: int = 0
 
     def to_bytes(self) -> bytes:
         """Serialize as JSON."""
-        return json.dumps({"connection": self.connection.to_json(), "arguments": dict(self.arguments)}).encode()
+        document = {"connection": self.connection.to_json(), "arguments": dict(self.arguments)}
+        return json.dumps({**document, "comm_port": self.comm_port}).encode()
 
     @classmethod
     def from_bytes(cls, text: bytes) -> KernelMemory:
@@ -167,7 +173,8 @@ class KernelMemory:
         """
         try:
             document = json.loads(text)
-            return cls(ConnectionInfo.from_json(document["connection"]), document["arguments"])
+            connection = ConnectionInfo.from_json(document["connection"])
+            return cls(connection, document["arguments"], int(document.get("comm_port", 0)))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a kernel's memory: {error}") from None
 
@@ -315,6 +322,36 @@ class LifecycleManager(ABC):
     async def find(self, selector: OwnerSelector) -> list[KernelResource]:
         """List the kernels of the owners that match, from the backend itself."""
 
+    async def host_state(self, resource: KernelResource) -> HostState:
+        """Say whether the host of a kernel lives.
+
+        By default its lock says so, which only this machine sees. A backend that several machines use needs another
+        proof. Never is a living host said to be dead.
+        """
+        return await asyncio.to_thread(self._identity.state_of, resource.owner)
+
+    async def find_abandoned(self) -> list[KernelResource]:
+        """List kernels whose hosts may be dead, whichever machine they ran on; `host_state` tells whether they are.
+
+        For backends that several machines use, where a host may leave kernels that nobody of its machine looks for.
+        """
+        return []
+
+    async def clear(self, *, dry_run: bool) -> list[str]:
+        """Remove what dead hosts left beside their kernels; called when the kernels have been swept.
+
+        Parameters
+        ----------
+        dry_run
+            Whether it is only named.
+
+        Returns
+        -------
+        list
+            What was removed or would be, in a few words for a person.
+        """
+        return []
+
     async def place(self, resource: KernelResource) -> str:
         """Name the place where the kernel runs, in a few words for its user: `container 3f2a`, `pod team/python-3f2a`.
 
@@ -354,6 +391,13 @@ class LifecycleManager(ABC):
             When it is no longer there.
         """
 
+    async def resume(self, resource: KernelResource) -> KernelResource:
+        """Note that this host follows a kernel of its own again, after a restart; return the handle.
+
+        Called by whoever adopts the kernel, where no new owner has to be noted.
+        """
+        return resource
+
     async def describe(self) -> str:
         """Say which backend this is and how its kernels are reached, for `doctor`; empty = there is nothing to say.
 
@@ -363,6 +407,16 @@ class LifecycleManager(ABC):
             When the backend is not there.
         """
         return ""
+
+    async def check(self) -> list[Finding]:
+        """Look for what an operator has to mend, such as missing permissions, for `doctor`; asked after `describe`.
+
+        Raises
+        ------
+        RemoteKernelError
+            When the backend is not there.
+        """
+        return []
 
     @abstractmethod
     async def close(self) -> None:

@@ -11,9 +11,11 @@ import hashlib
 import hmac
 import json
 import os
+import platform
 import re
 import secrets
 import time
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,10 @@ DETACHED = "detached"
 
 SERVER_PREFIX = "server-"
 """How the instances begin that come back under the same name."""
+
+ALIVE, DEAD, UNKNOWN = "alive", "dead", "unknown"
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,22 @@ class OwnerSelector:
         )
 
 
+@dataclass(frozen=True)
+class HostState:
+    """Whether the host of a kernel lives, as far as anybody here can tell.
+
+    Parameters
+    ----------
+    word
+        `alive`, `dead`, `detached`, or `unknown`.
+    dead_since
+        Unix time from which on it is known to be dead; None where it is not.
+    """
+
+    word: str
+    dead_since: float | None = None
+
+
 def server_instance(port: int, base_url: str) -> str:
     """Return the instance name of a server, the same after its restart."""
     path = re.sub(r"[^A-Za-z0-9]+", "-", base_url).strip("-")
@@ -95,6 +117,8 @@ class HostIdentity:
         make_private_folder(folder)
         make_private_folder(self._locks)
         self.host_id, self._secret = self._load()
+        self.place = self._place()
+        """Where our locks are seen: by whoever sees the same folder on the same boot of the same machine."""
         self._held: dict[str, int] = {}
         forget = WeakMethod(self._forget)
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
@@ -107,6 +131,12 @@ class HostIdentity:
         # Of several first hosts at once, one wins and all use what it wrote.
         write_private(file, json.dumps(fresh).encode(), replace=False)
         return _identity(file)
+
+    def _place(self) -> str:
+        # File systems that machines share need not share locks, and a copied folder has other ones.
+        boot = _BOOT_ID.read_text() if _BOOT_ID.exists() else f"{platform.node()} {uuid.getnode()}"
+        folder = self._locks.stat()
+        return hashlib.sha256(f"{boot} {folder.st_dev} {folder.st_ino}".encode()).hexdigest()[:16]
 
     def seal(self, message: bytes) -> str:
         """Return the MAC of a message under this user's secret."""
@@ -172,6 +202,15 @@ class HostIdentity:
             return None
         finally:
             os.close(descriptor)
+
+    def state_of(self, owner: Owner) -> HostState:
+        """Return what the locks say of an owner; they are proof on this machine alone."""
+        if owner.instance == DETACHED:
+            return HostState(DETACHED)
+        if owner.host_id != self.host_id:
+            return HostState(UNKNOWN)
+        since = self.dead_since(owner)
+        return HostState(ALIVE) if since is None else HostState(DEAD, since)
 
     def forget(self, instance: str) -> None:
         """Remove the lock file of a dead instance that has no kernels left."""

@@ -27,7 +27,7 @@ from remote_kernel_provider.launch import LaunchPlan, ProgressCallback, launch
 from remote_kernel_provider.manager import RemoteKernelManager
 from remote_kernel_provider.owner import DETACHED, Owner
 from remote_kernel_provider.parameters.environment import split_parameters
-from remote_kernel_provider.parameters.launch_parameters import ClientRequest, Identity
+from remote_kernel_provider.parameters.launch_parameters import ClientRequest, Identity, LaunchParameters
 from remote_kernel_provider.parameters.policy import allows_kernel
 from remote_kernel_provider.parameters.resolve import resolve_parameters
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
@@ -226,7 +226,9 @@ class RemoteKernelProvider(KernelProviderBase):
         detached: bool = False,
     ) -> LaunchPlan:
         """Resolve and check all that a launch needs, without any side effect."""
+        spec = self.prepare(spec)
         parameters = resolve_parameters(self.id, spec, request, self.host.settings)
+        self.check(spec, parameters, self.host.settings)
         arguments = {
             "provider": self.id,
             "spec": spec.name,
@@ -235,6 +237,25 @@ class RemoteKernelProvider(KernelProviderBase):
             "limits": parameters.limits,
         }
         return LaunchPlan(spec, parameters, arguments, replaces, detached)
+
+    def prepare(self, spec: KernelSpec) -> KernelSpec:
+        """Return a spec as its backend understands it; by default as it is.
+
+        Raises
+        ------
+        SpecError
+            When it does not.
+        """
+        return spec
+
+    def check(self, spec: KernelSpec, parameters: LaunchParameters, settings: RemoteKernelSettings) -> None:
+        """Check the merged parameters against what only this backend knows; by default nothing.
+
+        Raises
+        ------
+        ParameterError
+            When a value is malformed or, as a RefusedError, when the operator's policy forbids it.
+        """
 
     async def _start(
         self,

@@ -13,11 +13,9 @@ from jupyter_core.paths import jupyter_runtime_dir
 from remote_kernel_provider.errors import RemoteKernelError
 from remote_kernel_provider.host import Host
 from remote_kernel_provider.lifecycle import KernelResource, KernelStatus, LifecycleManager
-from remote_kernel_provider.owner import DETACHED, OwnerSelector
+from remote_kernel_provider.owner import OwnerSelector
 
 T = TypeVar("T")
-
-ALIVE, DEAD, UNKNOWN = "alive", "dead", "unknown"
 
 FIND_DEADLINE = 5.0
 """Seconds that a backend has to answer somebody who waits for the answer of all."""
@@ -44,7 +42,6 @@ class FoundKernel:
 
 
 async def find_running(
-    host: Host,
     lifecycles: Mapping[str, LifecycleManager],
     selector: OwnerSelector,
     deadline: float | None = None,
@@ -59,7 +56,7 @@ async def find_running(
 
     async def ask(lifecycle: LifecycleManager) -> list[FoundKernel]:
         resources = await lifecycle.find(selector)
-        return await asyncio.gather(*(look(host, lifecycle, resource) for resource in resources))
+        return await asyncio.gather(*(look(lifecycle, resource) for resource in resources))
 
     found, problems = await ask_all(lifecycles, ask, deadline)
     return sorted(found, key=lambda kernel: kernel.resource.created), problems
@@ -90,19 +87,10 @@ async def ask_all(
     return [each for found, _ in answers for each in found], [problem for _, problem in answers if problem]
 
 
-async def look(host: Host, lifecycle: LifecycleManager, resource: KernelResource) -> FoundKernel:
+async def look(lifecycle: LifecycleManager, resource: KernelResource) -> FoundKernel:
     """Ask a backend for the status of a kernel that it found; on the private loop."""
-    status = await lifecycle.status(resource)
-    return FoundKernel(resource, status, await asyncio.to_thread(host_state, host, resource))
-
-
-def host_state(host: Host, resource: KernelResource) -> str:
-    """Return `alive`, `dead`, `detached` or `unknown`."""
-    if resource.owner.instance == DETACHED:
-        return DETACHED
-    if resource.owner.host_id != host.identity.host_id:
-        return UNKNOWN
-    return ALIVE if host.identity.dead_since(resource.owner) is None else DEAD
+    status, state = await asyncio.gather(lifecycle.status(resource), lifecycle.host_state(resource))
+    return FoundKernel(resource, status, state.word)
 
 
 async def stop(host: Host, resources: Collection[KernelResource]) -> None:

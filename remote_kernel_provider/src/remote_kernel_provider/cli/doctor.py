@@ -10,12 +10,12 @@ from dataclasses import asdict
 import click
 
 from remote_kernel_provider.cli.failures import OURS, RAISED
-from remote_kernel_provider.cli.findings import OK, PROBLEM, Finding
 from remote_kernel_provider.cli.installation_checks import check_installation
 from remote_kernel_provider.cli.kernel_checks import check_host, check_settings
 from remote_kernel_provider.cli.options import example, json_option
 from remote_kernel_provider.cli.rendering import echo_json
 from remote_kernel_provider.cli.spec_checks import check_specs, used_lifecycles
+from remote_kernel_provider.findings import OK, PROBLEM, Finding
 
 
 @click.command(

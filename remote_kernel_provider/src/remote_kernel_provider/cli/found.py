@@ -27,7 +27,7 @@ def kernels_of_user(*, all_owners: bool = False) -> list[FoundKernel]:
 async def _find(all_owners: bool) -> tuple[list[FoundKernel], list[str]]:
     host = current_host()
     selector = OwnerSelector() if all_owners else OwnerSelector(host_id=host.identity.host_id)
-    return await find_running(host, host.lifecycles(), selector)
+    return await find_running(host.lifecycles(), selector)
 
 
 def kernel_of_id(identifier: str, kernels: Sequence[FoundKernel]) -> FoundKernel:

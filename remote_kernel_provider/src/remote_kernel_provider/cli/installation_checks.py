@@ -12,8 +12,8 @@ from pathlib import Path
 import zmq
 from jupyter_core.paths import jupyter_path
 
-from remote_kernel_provider.cli.findings import Finding, note, ok, problem
 from remote_kernel_provider.errors import RemoteKernelError
+from remote_kernel_provider.findings import Finding, note, ok, problem
 from remote_kernel_provider.kernel_mgmt import PROVIDER_GROUP
 
 DISTRIBUTIONS = (

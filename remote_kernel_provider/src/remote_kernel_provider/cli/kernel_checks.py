@@ -10,9 +10,9 @@ from pathlib import Path
 
 from jupyter_core.paths import jupyter_data_dir, jupyter_runtime_dir
 
-from remote_kernel_provider.cli.findings import Finding, note, ok, problem
 from remote_kernel_provider.configuration import CONFIG_FILE, RemoteKernelSettings, load_settings
 from remote_kernel_provider.errors import ConfigurationError, RemoteKernelError
+from remote_kernel_provider.findings import PROBLEM, Finding, note, ok, problem
 from remote_kernel_provider.host import LIFECYCLE_GROUP, Host
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
 from remote_kernel_provider.sweep import find_orphans
@@ -83,14 +83,19 @@ async def _backend(host: Host, name: str, distribution: str, used: Collection[st
         lifecycle = host.lifecycle(name)
     except RemoteKernelError as error:
         return [problem(subject, str(error), f"pip install --upgrade {distribution}, or uninstall it")]
+    checked: list[Finding] = []
+    described = ""
     try:
         described = await lifecycle.describe()
+        checked = await lifecycle.check()
         orphans = await find_orphans(host, [lifecycle])
     except (RemoteKernelError, OSError) as error:
+        if any(finding.state == PROBLEM for finding in checked):  # what to mend is said already
+            return [ok(subject, f"{described}, by {distribution}"), *checked]
         if name not in used:
             return [note(subject, f"cannot be reached, and no kernel spec needs it: {error}")]
         return [problem(subject, f"cannot be reached: {error}", "start it, or correct where it is looked for")]
-    findings = [ok(subject, f"{described or 'reachable'}, by {distribution}")]
+    findings = [ok(subject, f"{described or 'reachable'}, by {distribution}"), *checked]
     if orphans:
         seen = f"{len(orphans)} kernel(s) of dead programs"
         findings.append(note(subject, seen, "jupyter remote-kernel sweep"))

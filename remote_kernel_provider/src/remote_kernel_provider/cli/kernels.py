@@ -14,8 +14,9 @@ from remote_kernel_provider.cli.options import all_owners_option, complete_kerne
 from remote_kernel_provider.cli.rendering import age, echo_json, echo_table
 from remote_kernel_provider.host import current_host
 from remote_kernel_provider.lifecycle import KernelResource
+from remote_kernel_provider.owner import ALIVE
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
-from remote_kernel_provider.running import ALIVE, FoundKernel, stop
+from remote_kernel_provider.running import FoundKernel, stop
 
 id_argument = click.argument("kernel_id", metavar="ID", shell_complete=complete_kernel_ids)
 

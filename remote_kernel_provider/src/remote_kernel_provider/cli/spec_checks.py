@@ -13,9 +13,9 @@ from typing import Any
 
 from jupyter_core.paths import jupyter_path
 
-from remote_kernel_provider.cli.findings import Finding, ok, problem
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.errors import RemoteKernelError, SpecError
+from remote_kernel_provider.findings import Finding, ok, problem
 from remote_kernel_provider.kernel_mgmt import PROVIDER_GROUP
 from remote_kernel_provider.kernelspecs.config_keys import LOCAL
 from remote_kernel_provider.kernelspecs.peers import OUR_PROVISIONER

@@ -30,12 +30,12 @@ from remote_kernel_provider.host import current_host
 from remote_kernel_provider.launch import ProgressCallback
 from remote_kernel_provider.lifecycle import KernelResource
 from remote_kernel_provider.manager import RemoteKernelManager
-from remote_kernel_provider.owner import DETACHED
+from remote_kernel_provider.owner import ALIVE, DETACHED
 from remote_kernel_provider.parameters.environment import PassedEnvironment, split_parameters
 from remote_kernel_provider.parameters.launch_parameters import ClientRequest
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
 from remote_kernel_provider.provider import claimed_identity, load_provider
-from remote_kernel_provider.running import ALIVE, FoundKernel, connection_file
+from remote_kernel_provider.running import FoundKernel, connection_file
 
 
 @dataclass(frozen=True)

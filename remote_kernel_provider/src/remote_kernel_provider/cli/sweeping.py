@@ -15,10 +15,11 @@ from remote_kernel_provider.cli.options import all_owners_option, example, json_
 from remote_kernel_provider.cli.rendering import age, echo_json, echo_table
 from remote_kernel_provider.errors import RemoteKernelError
 from remote_kernel_provider.host import current_host
-from remote_kernel_provider.lifecycle import KernelResource
+from remote_kernel_provider.lifecycle import KernelResource, LifecycleManager
+from remote_kernel_provider.owner import UNKNOWN
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
-from remote_kernel_provider.running import UNKNOWN, ask_all, connection_file
-from remote_kernel_provider.sweep import Orphan, delete_orphan, find_orphans
+from remote_kernel_provider.running import ask_all, connection_file
+from remote_kernel_provider.sweep import Orphan, delete_orphan, find_orphans, in_order
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +58,17 @@ def sweep_command(dry_run: bool, yes: bool, servers: bool, all_owners: bool, for
     Lists them, asks on a terminal, and acts without asking elsewhere.
     """
     candidates = find_candidates(servers=servers, all_owners=all_owners, force=force)
-    _show(candidates, as_json)
+    rest = PRIVATE_LOOP.run(_clear(dry_run=True))
+    _show(candidates, rest, as_json)
     chosen = [candidate for candidate in candidates if not candidate.kept]
-    if dry_run or not chosen:
+    if dry_run or not (chosen or rest):
         return
-    if sys.stdin.isatty() and not yes and not click.confirm(f"Remove {len(chosen)} kernel(s)?", err=True):
+    what = f"{len(chosen)} kernel(s)" + (f" and {len(rest)} other object(s)" if rest else "")
+    if sys.stdin.isatty() and not yes and not click.confirm(f"Remove {what}?", err=True):
         return
     PRIVATE_LOOP.run(_sweep(chosen))
     if not as_json:
-        click.echo(f"Removed {len(chosen)} kernel(s).")
+        click.echo(f"Removed {what}.")
 
 
 def find_candidates(*, servers: bool = False, all_owners: bool = False, force: bool = False) -> list[Candidate]:
@@ -94,10 +97,10 @@ def _until(orphan: Orphan) -> str:
     return f"its server may come back: kept for {age(left)}, --servers removes it"
 
 
-def _show(candidates: Sequence[Candidate], as_json: bool) -> None:
+def _show(candidates: Sequence[Candidate], rest: Sequence[str], as_json: bool) -> None:
     if as_json:
         echo_json([_json(candidate) for candidate in candidates])
-    elif candidates:
+    elif candidates or rest:
         now = time.time()
         rows = [
             (
@@ -109,7 +112,10 @@ def _show(candidates: Sequence[Candidate], as_json: bool) -> None:
             )
             for candidate in candidates
         ]
-        echo_table(("ID", "NAME", "USER", "STARTED", "SWEEP"), rows)
+        if rows:
+            echo_table(("ID", "NAME", "USER", "STARTED", "SWEEP"), rows)
+        for name in rest:
+            click.echo(f"Left by a dead program: {name}")
     else:
         click.echo("Nothing to sweep.", err=True)
 
@@ -129,8 +135,8 @@ def _json(candidate: Candidate) -> dict[str, object]:
 
 async def _sweep(chosen: Sequence[Candidate]) -> None:
     host = current_host()
-    errors: list[Exception] = []
-    for candidate in chosen:
+
+    async def sweep(candidate: Candidate) -> Exception | None:
         try:
             if candidate.orphan is not None:
                 await delete_orphan(host, candidate.orphan)
@@ -138,6 +144,20 @@ async def _sweep(chosen: Sequence[Candidate]) -> None:
                 await host.lifecycle(candidate.resource.lifecycle).delete(candidate.resource, 0)
             connection_file(candidate.resource.kernel_id).unlink(missing_ok=True)
         except (RemoteKernelError, OSError) as error:
-            errors.append(error)
+            return error
+        return None
+
+    errors = [error for error in await in_order(sweep, chosen) if error is not None]
+    await _clear(dry_run=False)
     if errors:  # said when the others are gone: none stands in another's way
         raise errors[0]
+
+
+async def _clear(*, dry_run: bool) -> list[str]:
+    """Remove, or only name, what dead programs left beside their kernels."""
+
+    async def clear(lifecycle: LifecycleManager) -> list[str]:
+        return await lifecycle.clear(dry_run=dry_run)
+
+    names, _ = await ask_all(current_host().lifecycles(), clear)  # who cannot be asked was complained about
+    return names

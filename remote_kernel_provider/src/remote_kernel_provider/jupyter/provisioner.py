@@ -7,7 +7,7 @@ be asked for, is on the site's page for contributors.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,9 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
     async def send_signal(self, signum: int) -> None:
         """Send a signal to the kernel's process; a dead one takes none."""
         if self._manager is not None:
-            await self._manager.signal(signum)
+            request = self._manager.signal(signum)
+            # The interrupt with which jupyter_client begins a shutdown.
+            await (self._if_possible(request) if getattr(self.parent, "shutting_down", False) else request)
 
     async def kill(self, restart: bool = False) -> None:
         """End the kernel by force."""
@@ -108,7 +110,14 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
     async def terminate(self, restart: bool = False) -> None:
         """Ask the kernel's process to end."""
         if self._manager is not None:
-            await self._manager.terminate()
+            await self._if_possible(self._manager.terminate())
+
+    async def _if_possible(self, request: Awaitable[None]) -> None:
+        """Await a step of a shutdown; where it fails, the next ones end the kernel by force."""
+        try:
+            await request
+        except RemoteKernelError as error:  # a container may have ended, and its backend not know it yet
+            self.log.info("Kernel %s goes on to its end although: %s", self.kernel_id, error)
 
     async def shutdown_requested(self, restart: bool = False) -> None:
         """Note that the kernel's end is wanted."""

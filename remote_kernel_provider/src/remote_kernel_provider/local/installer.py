@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 import re
 import shutil
+from functools import partial
 from pathlib import PurePath
 
 from traitlets import Unicode
@@ -91,17 +92,5 @@ def _local(display_name: str) -> str:
     return f"{display_name} (local)"
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run `jupyter local-kernelspec`.
-
-    Parameters
-    ----------
-    argv
-        By default the process's arguments.
-
-    Returns
-    -------
-    int
-        Exit status; see `run_installer`.
-    """
-    return run_installer(LocalSpecInstall, argv)
+main = partial(run_installer, LocalSpecInstall)
+"""`jupyter local-kernelspec`; see `run_installer`."""

@@ -19,6 +19,9 @@ IDENTITY_PARAMETERS = frozenset({"id", "username", "language", "name"})
 
 _OWN_NAMES = {name.upper(): name for name in (*BY_PARAMETER, *IDENTITY_PARAMETERS)}
 
+_BOUNDED_BY = {"namespace": "allowed_namespaces", "service_account_name": "allowed_service_accounts"}
+"""Parameters that clients may set where the operator lists values of them, by the setting that does."""
+
 OPERATORS_KEYS = frozenset({"authorized_users", "unauthorized_users", "prohibited_uids", "prohibited_gids"})
 """Keys of a spec that are its operator's policy: nothing below the spec sets them."""
 
@@ -103,7 +106,8 @@ def _asked(spec: KernelSpec, request: ClientRequest) -> dict[str, Any]:
 
 def _check_permission(spec: KernelSpec, asked: Mapping[str, Any], settings: RemoteKernelSettings) -> None:
     schema = spec.parameter_schema
-    permitted = {*properties_of(schema), *settings.client_parameters}
+    bounded = {parameter for parameter, allowed in _BOUNDED_BY.items() if getattr(settings, allowed)}
+    permitted = {*properties_of(schema), *settings.client_parameters, *bounded}
     for name in asked:
         key = BY_PARAMETER.get(name)
         if key is None or name in permitted or (schema is None and key.free):

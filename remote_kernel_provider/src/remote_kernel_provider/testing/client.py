@@ -67,6 +67,13 @@ class Cell:
                 )
             self._take(deadline)
 
+    def until_printed_anew(self, text: str, seconds: float = CELL_DEADLINE) -> None:
+        """Forget what the cell has printed so far, and wait until it prints a text."""
+        while self._client.iopub_channel.msg_ready():
+            self._take(time.monotonic() + seconds)
+        self._text = ""
+        self.until_printed(text, seconds)
+
     def finish(self, seconds: float = CELL_DEADLINE) -> Outcome:
         """Wait for the cell's end.
 

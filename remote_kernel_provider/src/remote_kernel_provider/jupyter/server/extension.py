@@ -38,6 +38,7 @@ class Row(NamedTuple):
 TABLE: tuple[Row, ...] = (
     Row("listing.RemoteSpecs", "kernel_spec_manager_class"),
     Row("gap.RemoteGapNotice", "kernel_websocket_connection_class"),
+    Row("breaks.RemoteBreakNotice", "kernel_websocket_connection_class"),
     Row("websocket.RemoteWebsocketConnection", "kernel_websocket_connection_class"),
     # It makes the kernel managers, and with them the restarters, of our kernels alone from the configured classes.
     Row("mapping.RemoteMapping", "kernel_manager_class"),

@@ -10,7 +10,8 @@ from typing import Any
 from remote_kernel_provider.jupyter.server.launches import Launch
 from remote_kernel_provider.kernelspecs.peers import kernel_behind
 from remote_kernel_provider.lifecycle import Phase
-from remote_kernel_provider.running import ALIVE, DEAD, FoundKernel
+from remote_kernel_provider.owner import ALIVE, DEAD
+from remote_kernel_provider.running import FoundKernel
 
 _IS_ALIVE: Mapping[str, bool] = {ALIVE: True, DEAD: False}
 

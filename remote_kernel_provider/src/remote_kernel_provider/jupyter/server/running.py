@@ -18,10 +18,10 @@ from remote_kernel_provider.jupyter.server.models import Detail, Names, kernel_m
 from remote_kernel_provider.jupyter.server.refusal import RefusalError
 from remote_kernel_provider.jupyter.server.survival import Left, adopt_kernel, host_of
 from remote_kernel_provider.lifecycle import KernelResource, LifecycleManager
-from remote_kernel_provider.owner import OwnerSelector
+from remote_kernel_provider.owner import ALIVE, DEAD, OwnerSelector
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
-from remote_kernel_provider.running import ALIVE, DEAD, FIND_DEADLINE, FoundKernel, ask_all, find_running, look, stop
-from remote_kernel_provider.sweep import Orphan, delete_orphan, find_orphans
+from remote_kernel_provider.running import FIND_DEADLINE, FoundKernel, ask_all, find_running, look, stop
+from remote_kernel_provider.sweep import Orphan, delete_orphans, find_orphans
 
 ADOPTION_DEADLINE = 30.0
 """Seconds after which an adoption that somebody asked for is given up."""
@@ -185,13 +185,13 @@ class RunningKernels:
 
     async def _ask(self, host: Host, backends: set[str], user: str, kernel_id: str) -> tuple[Found, list[str]]:
         selector = OwnerSelector(user=user, host_id=host.identity.host_id)
-        found, problems = await find_running(host, _lifecycles(host, backends), selector, FIND_DEADLINE)
+        found, problems = await find_running(_lifecycles(host, backends), selector, FIND_DEADLINE)
         wanted = [each for each in found if kernel_id in ("", each.resource.kernel_id)]
         return await self._detailed(host, wanted), problems
 
     async def _look(self, resources: Sequence[KernelResource]) -> Found:
         host = host_of(self._server)
-        found = [look(host, host.lifecycle(resource.lifecycle), resource) for resource in resources]
+        found = [look(host.lifecycle(resource.lifecycle), resource) for resource in resources]
         return await self._detailed(host, await asyncio.gather(*found))
 
     async def _detailed(self, host: Host, found: Sequence[FoundKernel]) -> Found:
@@ -268,10 +268,5 @@ async def _orphans(host: Host, backends: set[str], user: str) -> tuple[list[Orph
 
 async def _delete(host: Host, orphans: Sequence[Orphan]) -> list[str]:
     """Delete what dead programs left; return a sentence for each that cannot be."""
-    problems = []
-    for orphan in orphans:
-        try:
-            await delete_orphan(host, orphan)
-        except (RemoteKernelError, OSError) as error:
-            problems.append(f"kernel {orphan.resource.kernel_id} cannot be swept: {error}")
-    return problems
+    outcomes = zip(orphans, await delete_orphans(host, orphans), strict=True)
+    return [f"kernel {orphan.resource.kernel_id} cannot be swept: {error}" for orphan, error in outcomes if error]

@@ -40,6 +40,11 @@ def check_kernel_name(name: str) -> None:
             f"the kernel name '{name}' may hold only letters, digits, '.', '_' and '-', and not begin with '.'; "
             "choose another with --kernel-name"
         )
+    if name.lower() == "python":
+        raise ConfigurationError(
+            "the kernel name 'python' means the ordinary kernel of this machine to Jupyter's programs; choose another "
+            "with --kernel-name"
+        )
 
 
 def is_logo(name: str) -> bool:
