@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from cluster.fixtures import IMAGE, ClusterUnderTest, Namespace
+from cluster.relay import Relay
+from cluster_users import Users
 
 from kubernetes_kernel_provider.provider import KubernetesKernelProvider
 from remote_kernel_provider.configuration import load_settings
@@ -35,5 +37,36 @@ def kernels(in_namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyP
     kernels.add_spec("python", ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}"))
     yield kernels
     kernels.close()
+    run(kernels.lifecycle.clear(dry_run=False))  # leases of other hosts that the test killed
     assert in_namespace.objects() == []
     run(host.close())
+
+
+@pytest.fixture
+def relay(cluster: ClusterUnderTest, in_namespace, tmp_path, monkeypatch) -> Iterator[Relay]:
+    """A relay between this test's host and the API server; kernels are reached without it."""
+    file = tmp_path / "kubeconfig"
+    relay = Relay.before(cluster.kubeconfig, file)
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    # Not by chance: a busy machine may be too slow for the probe that chooses.
+    monkeypatch.setenv("RKP_KUBERNETES_ROUTE", "direct")
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def through_relay(relay: Relay, kernels: Kernels) -> Kernels:
+    """A host behind the relay."""
+    return kernels
+
+
+@pytest.fixture
+def waiting(kernels: Kernels) -> str:
+    """A kernel that never starts, and waits."""
+    return kernels.add_spec("waiting", ("python",), config={"image_name": "127.0.0.1:9/acme/python:1"})
+
+
+@pytest.fixture
+def users(cluster: ClusterUnderTest, namespace: Namespace, tmp_path: Path) -> Users:
+    """Somebody who may do in the test's namespace what the test says, and nothing else."""
+    return Users(cluster, namespace, tmp_path)

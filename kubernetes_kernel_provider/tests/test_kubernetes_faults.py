@@ -1,38 +1,23 @@
 """What breaks between a host and its cluster, and what it costs when nothing happens."""
 
+import threading
 import time
-from collections.abc import Iterator
+from concurrent.futures import CancelledError
 
 import pytest
-from cluster.fixtures import ClusterUnderTest
-from cluster.relay import Relay
 
 from kubernetes_kernel_provider.client import list_watch
 from kubernetes_kernel_provider.client.api import IDLE
 from remote_kernel_provider.errors import LaunchError
+from remote_kernel_provider.owner import OwnerSelector
+from remote_kernel_provider.private_loop import PRIVATE_LOOP
 from remote_kernel_provider.testing.client import Notebook
-from remote_kernel_provider.testing.kernels import Kernels
-from remote_kernel_provider.testing.waiting import run
+from remote_kernel_provider.testing.waiting import run, until
 
 pytestmark = pytest.mark.slow
 
 NOTICED = 20.0
 """Seconds after a break in which a host knows again what happened meanwhile."""
-
-
-@pytest.fixture
-def relay(cluster: ClusterUnderTest, in_namespace, tmp_path, monkeypatch) -> Iterator[Relay]:
-    """A relay between this test's host and the API server."""
-    file = tmp_path / "kubeconfig"
-    relay = Relay.before(cluster.kubeconfig, file)
-    monkeypatch.setenv("KUBECONFIG", str(file))
-    yield relay
-    relay.close()
-
-
-@pytest.fixture
-def through_relay(relay: Relay, kernels: Kernels) -> Kernels:
-    return kernels
 
 
 @pytest.mark.parametrize("way", ["cut", "freeze"])
@@ -68,3 +53,35 @@ def test_nothing_is_asked_while_nothing_happens(through_relay, relay):
     before = relay.sent
     time.sleep(15)
     assert relay.sent == before
+
+
+def test_a_launch_that_is_cancelled_during_a_break_leaves_nothing(through_relay, relay, in_namespace, waiting):
+    created = threading.Event()
+    launching = PRIVATE_LOOP.submit(through_relay.launch(waiting, progress=lambda _: created.set()))
+    assert created.wait(20)
+    relay.cut()
+    launching.cancel()
+    with pytest.raises(CancelledError):
+        launching.result(NOTICED)
+    assert in_namespace.objects()
+    relay.mend()
+    until(lambda: not in_namespace.objects(), NOTICED, "the removal of what the launch left")
+
+
+def test_a_pod_whose_creation_was_not_answered_is_removed(through_relay, relay, in_namespace):
+    other = through_relay.start("python")
+    # Opens the connections that the next launch uses: none can be opened while nobody answers.
+    owner = OwnerSelector(host_id=through_relay.host.identity.host_id)
+    for found in [PRIVATE_LOOP.submit(through_relay.lifecycle.find(owner)) for _ in range(6)]:
+        found.result(NOTICED)
+    before = in_namespace.objects()
+    relay.deafen()
+    launching = PRIVATE_LOOP.submit(through_relay.launch("python"))
+    until(lambda: len(in_namespace.objects()) > len(before), 20, "the pod")
+    relay.cut()
+    with pytest.raises(LaunchError, match="cannot be reached"):
+        launching.result(NOTICED)
+    assert len(in_namespace.objects()) > len(before)
+    relay.mend()
+    until(lambda: in_namespace.objects() == before, NOTICED, "the removal of the pod")
+    assert run(other.is_alive())

@@ -39,7 +39,7 @@ def launch(tmp_path, settings):
     def make(values=None, *, template="", spec=None, **request):
         spec = write_spec(tmp_path, template=template, **(spec or {}))
         asked = request_of(spec, values, settings=settings, **request)
-        return make_manifests(asked, place(spec, asked.parameters, settings, HOST), settings)
+        return make_manifests(asked, place(asked, settings, HOST), settings)
 
     return make
 
@@ -165,7 +165,7 @@ def test_an_images_own_user_reads_its_connection_file(launch):
 def test_the_connection_file_and_what_a_later_host_needs(tmp_path, settings):
     spec = write_spec(tmp_path)
     request = request_of(spec)
-    manifests = make_manifests(request, place(spec, request.parameters, settings, HOST), settings)
+    manifests = make_manifests(request, place(request, settings, HOST), settings)
     pod, inside, container = parts(manifests)
     secret = connection_secret(pod, "uid-1", request.memory, lambda content: f"{len(content)}")
     assert inside["volumes"][0]["secret"]["secretName"] == secret["metadata"]["name"]
@@ -330,10 +330,19 @@ def test_resources(launch):
         ({"annotations": {"container.apparmor.security.beta.kubernetes.io/k": "unconfined"}}, "which no pod may have"),
         ({"active_deadline": 0}, "expected a positive number of whole seconds"),
         ({"pull_policy": "always"}, "expected Always, IfNotPresent or Never"),
+        ({"priority_class_name": "a/b"}, "priority_class_name is 'a/b'; expected small letters, digits"),
+        ({"runtime_class_name": ""}, "runtime_class_name is ''; expected small letters, digits"),
         ({"tolerations": "x"}, "expected a list"),
+        ({"tolerations": ["x"]}, "tolerations[0] is 'x'; expected an object"),
+        ({"tolerations": [{"keys": "a"}]}, "tolerations[0] has 'keys', which no cluster knows; did you mean 'key'?"),
+        ({"tolerations": [{"tolerationSeconds": "1"}]}, "tolerations[0].tolerationSeconds is '1'; expected an integer"),
+        ({"affinity": {"x": {}}}, "affinity has 'x', which no cluster knows; leave it out"),
+        ({"affinity": {"nodeAffinity": {"x": 1}}}, "affinity.nodeAffinity has 'x'"),
+        ({"volumes": [{"name": "a", "emptyDir": {"sizeLimit": "1GB"}}]},
+         "volumes[0].emptyDir.sizeLimit is '1GB'; expected a quantity such as 500m, 2 or 1.5Gi"),
         ({"pod_name": "{{ kernel_x }}"}, "pod_name prints the unknown name 'kernel_x'"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_had_is_refused_before_anything_is_created(launch, values, message):
     with pytest.raises(ParameterError) as error:
         launch(values)
@@ -534,7 +543,7 @@ def test_the_pods_owners(tmp_path, settings):
     spec = write_spec(tmp_path)
     request = request_of(spec)
     owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "jupyter", "uid": "u"}
-    manifests = make_manifests(request, place(spec, request.parameters, settings, HOST), settings, pod_owners=[owner])
+    manifests = make_manifests(request, place(request, settings, HOST), settings, pod_owners=[owner])
     assert manifests.pod.document["metadata"]["ownerReferences"] == [owner]
 
 
@@ -568,7 +577,7 @@ def test_printed_objects_hide_what_secrets_hold(launch, tmp_path):
 
 def placed(tmp_path, settings, values=None, user="ada", host=HOST, **config):
     spec = write_spec(tmp_path, config=config)
-    return place(spec, request_of(spec, values, settings=settings, user=user).parameters, settings, host)
+    return place(request_of(spec, values, settings=settings, user=user), settings, host)
 
 
 def test_one_namespace_for_all(tmp_path, settings):
@@ -596,8 +605,7 @@ def test_a_namespace_of_ones_own(tmp_path, settings):
             placed(tmp_path, settings, {"namespace": "user-ada"}, user=user)
     with pytest.raises(ParameterError, match="expected small letters, digits and '-'"):
         placed(tmp_path, settings, {"namespace": "lab-../x"})
-    with pytest.raises(ParameterError, match="no namespace is named for the kernel"):
-        placed(tmp_path, settings)
+    assert not placed(tmp_path, settings, {"namespace": "lab-7"}).automatic
     asked = {"namespace": "lab-7", "service_account_name": "reader"}
     with pytest.raises(RefusedError, match="allowed_service_accounts allows none"):
         placed(tmp_path, settings, asked)

@@ -7,7 +7,7 @@ import pytest
 
 from kubernetes_kernel_provider.client.errors import ClusterError
 from kubernetes_kernel_provider.reasons import BY_WORD, TABLE
-from kubernetes_kernel_provider.statuses import Verdict, judge, judge_deleted, judge_events, refused
+from kubernetes_kernel_provider.statuses import Verdict, has_stopped, judge, judge_deleted, judge_events, refused
 from remote_kernel_provider.lifecycle import KernelStatus, Phase
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -132,7 +132,8 @@ def test_a_refusal(name, reason, words):
     status = refused(ClusterError.from_status(document["status"], document["code"]))
     assert (status.phase, status.reason) == (Phase.FAILED, reason)
     assert words in status.message
-    assert status.message.endswith(BY_WORD[reason].remedy)
+    remedy = "rules: [{apiGroups: [''], resources: [pods], verbs: [create]}]" if name == "permission" else ""
+    assert status.message.endswith(remedy or BY_WORD[reason].remedy)
 
 
 def test_other_refusals():
@@ -145,3 +146,16 @@ def test_other_refusals():
 def test_the_table_names_each_reason_once_and_says_what_to_do():
     assert len(BY_WORD) == len(TABLE)
     assert all(reason.seen and reason.remedy for reason in TABLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "stopped"), [("completed", True), ("exit-code", True), ("running", False), ("unschedulable", False)]
+)
+def test_whether_anything_of_a_pod_runs(name, stopped):
+    assert has_stopped(PODS[name]) is stopped
+
+
+def test_a_pod_runs_while_one_of_its_containers_does():
+    pod = json.loads(json.dumps(PODS["exit-code"]))
+    pod["status"]["containerStatuses"].append({"name": "side", "state": {"running": {}}})
+    assert not has_stopped(pod)

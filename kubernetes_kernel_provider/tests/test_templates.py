@@ -297,6 +297,12 @@ def test_text_that_the_cluster_would_expand_is_kept_as_data():
         ("apiVersion: a.b/v1\nkind: T\nmetadata: x", "line 3: metadata takes an object"),
         ("apiVersion: a.b/v1\nkind: T\nmetadata:\n  name: 5", "line 4: metadata.name takes a text; quote it"),
         ("apiVersion: v1\nkind: 5", "line 2: kind takes a text; quote it"),
+        (
+            "apiVersion: v1\nkind: Pod\nspec:\n  overhead:\n    cpu: 1 GiB",
+            "line 5: spec.overhead.cpu takes a quantity such as 500m, 2 or 1.5Gi",
+        ),
+        ("apiVersion: v1\nkind: Pod\nspec:\n  overhead: {cpu: 'two'}", "1.5Gi"),
+        ("apiVersion: v1\nkind: Pod\nspec:\n  overhead: {cpu: true}", "1.5Gi"),
     ],
 )
 def test_every_fault_has_its_line(source, message):
@@ -359,20 +365,30 @@ def test_fields_with_dots_and_slashes_have_lines_too():
         ('strict decoding error: duplicate field "spec.hostname"', 4),
         ('Pod "p" is invalid: spec.hostname: Invalid value: "spec.containers[0]: x": must be a label', 4),
         ('Pod "p" is invalid: [spec.containers[0].image: Required value, spec.hostname: Invalid value: "x"]', 6),
-        ('Pod "p" is invalid: metadata.annotations[a.b/c]: Invalid value: "x"', 1),
+        ('Pod "p" is invalid: metadata.annotations[a.b/c]: Invalid value: "x"', None),
+        ('Pod "p" is invalid: spec.tolerations[0].operator: Unsupported value: "x"', None),
         ("spec.containers[0].env[3].name: Required value", 6),
-        ("pods is forbidden: exceeded quota: q, requested: cpu=1", None),
+        ("the cluster has no objects of the kind Pod (v1) in namespaces", 1),
     ],
 )
 def test_what_the_cluster_refuses_is_found_in_the_template(message, line):
     (pod,) = render(f"{POD}spec:\n  hostname: x\n  containers:\n  - name: k\n")
-    assert located(pod, message) == (message if line is None else f"{message} (t.j2, line {line})")
+    assert located(pod, message) == (message if line is None else f"t.j2, line {line}: {message}")
 
 
 def test_several_documents_and_empty_ones():
     source = f"---\n{HEAD}---\n# nothing\n---\n{{% if false %}}{HEAD}{{% endif %}}\n---\n{POD}"
     assert [found.kind for found in render(source)] == ["ConfigMap", "Pod"]
     assert render("# nothing") == []
+
+
+def test_quantities_are_texts_or_numbers():
+    source = f"{POD}spec:\n  overhead: {{cpu: 2, memory: 1.5Gi, a: 0.5, b: '2', c: {{{{ v }}}}, d: \"{{{{ v }}}}\"}}\n"
+    assert one(source, v=3)["spec"]["overhead"] == {
+        "cpu": "2", "memory": "1.5Gi", "a": "0.5", "b": "2", "c": "3", "d": "3",
+    }  # fmt: skip
+    with pytest.raises(ParameterError, match=r"line 4: spec\.overhead\.cpu takes a quantity such as .*'much' is none"):
+        one(f"{POD}spec:\n  overhead: {{cpu: {{{{ v }}}}}}\n", v="much")
 
 
 def test_literals_are_what_yaml_says():

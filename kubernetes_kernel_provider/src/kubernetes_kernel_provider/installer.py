@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import entry_points
 
 from traitlets import Bool, Enum, Unicode
@@ -143,22 +144,7 @@ class PeersKubernetesSpecInstall(KubernetesSpecInstall):
         return replace(spec, files={**spec.files, SCRIPT: PACKAGED_SCRIPT.read_bytes()})
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run `jupyter k8s-kernelspec`.
-
-    Parameters
-    ----------
-    argv
-        By default the process's arguments.
-
-    Returns
-    -------
-    int
-        Exit status; see `run_installer`.
-    """
-    return run_installer(KubernetesSpecInstall, argv)
-
-
-def k8s_spec(argv: list[str] | None = None) -> int:
-    """Run `jupyter k8s-spec`; see `main`."""
-    return run_installer(PeersKubernetesSpecInstall, argv)
+main = partial(run_installer, KubernetesSpecInstall)
+"""`jupyter k8s-kernelspec`; see `run_installer`."""
+k8s_spec = partial(run_installer, PeersKubernetesSpecInstall)
+"""`jupyter k8s-spec`; see `run_installer`."""

@@ -115,7 +115,7 @@ def _request(spec: KernelSpec, told: dict[str, str], host: Host) -> KernelReques
 
 
 def _objects(request: KernelRequest, settings: RemoteKernelSettings) -> str:
-    placement = place(request.spec, request.parameters, settings, HostAccount("default"))
+    placement = place(request, settings, HostAccount("default"))
     manifests = make_manifests(request, placement, settings)
     return to_yaml([manifests.pod.document, *(other.document for other in manifests.others)])
 

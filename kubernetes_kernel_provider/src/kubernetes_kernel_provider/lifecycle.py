@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import socket
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import urlsplit
 
+from kubernetes_kernel_provider.checks import check_permissions, check_version
 from kubernetes_kernel_provider.client.api import MERGE_PATCH, ClusterClient, Document, Query
-from kubernetes_kernel_provider.client.collections import Collections, namespaced
-from kubernetes_kernel_provider.client.commands import run_in_container
+from kubernetes_kernel_provider.client.collections import namespaced
 from kubernetes_kernel_provider.client.configuration import NoClusterError
-from kubernetes_kernel_provider.client.errors import ClusterError
+from kubernetes_kernel_provider.client.errors import ClusterError, ClusterUnreachableError
 from kubernetes_kernel_provider.client.list_watch import Changes, ListWatch
+from kubernetes_kernel_provider.creation import Creator
+from kubernetes_kernel_provider.deaths import Deaths
+from kubernetes_kernel_provider.dry_run import DryRuns
 from kubernetes_kernel_provider.following import PodFollower, read_pod
+from kubernetes_kernel_provider.leases import HostLease
 from kubernetes_kernel_provider.manifests import (
     HostAccount,
     KernelManifests,
@@ -31,13 +33,21 @@ from kubernetes_kernel_provider.manifests import (
     secret_name,
 )
 from kubernetes_kernel_provider.manifests.kernel import kernel_container
-from kubernetes_kernel_provider.manifests.labels import KERNEL_ANNOTATION, annotation_of
+from kubernetes_kernel_provider.manifests.labels import KERNEL_ANNOTATION, annotation_of, kernels_selector
+from kubernetes_kernel_provider.namespaces import Namespaces
+from kubernetes_kernel_provider.overdue import Overdue
+from kubernetes_kernel_provider.permissions import Permissions
+from kubernetes_kernel_provider.remains import Remains
+from kubernetes_kernel_provider.removal import Removal
 from kubernetes_kernel_provider.routes import Routes
-from kubernetes_kernel_provider.signals import signalling_command
+from kubernetes_kernel_provider.scope import PODS, Scope
+from kubernetes_kernel_provider.signals import send_signal
 from kubernetes_kernel_provider.statuses import GONE, Verdict, judge, refused
+from kubernetes_kernel_provider.workload import HostWorkload
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.connection.info import Route
 from remote_kernel_provider.errors import KernelGoneError, LaunchError
+from remote_kernel_provider.findings import Finding
 from remote_kernel_provider.kernelspecs.config_keys import KUBERNETES
 from remote_kernel_provider.lifecycle import (
     KernelMemory,
@@ -46,14 +56,11 @@ from remote_kernel_provider.lifecycle import (
     KernelStatus,
     LifecycleManager,
 )
-from remote_kernel_provider.owner import HostIdentity, Owner, OwnerSelector
+from remote_kernel_provider.owner import HostIdentity, HostState, Owner, OwnerSelector
 from remote_kernel_provider.private_loop import settled
 
 FIRST_PORT = 52700
 """First port of a kernel in its pod, where nobody else takes ports."""
-
-STUCK = 30.0
-"""Seconds beyond its grace after which the deletion of a pod counts as stuck."""
 
 RETRY = 1.0
 """Seconds between two questions to a cluster that cannot be reached."""
@@ -75,10 +82,19 @@ class KubernetesLifecycleManager(LifecycleManager):
     def __init__(self, settings: RemoteKernelSettings, identity: HostIdentity) -> None:
         super().__init__(settings, identity)
         self._client = ClusterClient(settings.kubernetes_context)
-        self._collections = Collections(self._client)
+        self._creator = Creator(self._client)
+        self._dry_runs = DryRuns(self._creator)
         self._watches: dict[tuple[str, str], ListWatch[Verdict]] = {}
-        self._routes = Routes(self._client, settings.kubernetes_route)
-        self._namespaces: set[str] = set()
+        self._permissions = Permissions(self._client)
+        self._routes = Routes(self._client, self._permissions, settings.kubernetes_route)
+        self._scope = Scope(self._client, self._home)
+        self._lease = HostLease(self._client, identity.place, self._home)
+        self._deaths = Deaths(self._client, identity)
+        self._remains = Remains(self._client, self._scope, self._deaths, self.find)
+        self._overdue = Overdue()
+        self._removal = Removal(self._client, self._pod)
+        self._namespaces = Namespaces(self._client, self._creator, self._permissions, self._overdue, settings)
+        self._workload = HostWorkload(self._client, settings.end_with_workload)
 
     # Creating
 
@@ -100,13 +116,11 @@ class KubernetesLifecycleManager(LifecycleManager):
 
     async def create(self, request: KernelRequest) -> KernelResource:
         """Create the pod, then all else as its property; see `LifecycleManager.create`."""
-        account = await self._account()
-        placement = place(request.spec, request.parameters, self._settings, account)
-        manifests = await asyncio.to_thread(make_manifests, request, placement, self._settings)
-        creating = asyncio.ensure_future(self._create(request, manifests))
+        creating = asyncio.ensure_future(self._create(request, await self._account()))
         if await settled(creating):  # nobody else knows of the pod
             if creating.exception() is None:
-                await self.delete(creating.result(), 0)
+                with suppress(ClusterUnreachableError):
+                    await self.delete(creating.result(), 0)
             raise asyncio.CancelledError
         try:
             return creating.result()
@@ -114,35 +128,51 @@ class KubernetesLifecycleManager(LifecycleManager):
             status = refused(error)
             raise LaunchError(f"kernel '{request.parameters.kernel_name}': {status.message}", status=status) from None
 
-    async def _create(self, request: KernelRequest, manifests: KernelManifests) -> KernelResource:
+    async def _create(self, request: KernelRequest, account: HostAccount) -> KernelResource:
+        placement = place(request, self._settings, account)
+        placement = replace(placement, written=await self._lease.written(request.owner))
+        owners = await self._workload.owners(placement.namespace, account)
+        make = asyncio.to_thread(make_manifests, request, placement, self._settings, pod_owners=owners)
         try:
-            pod = await self._post(manifests.pod.document)
+            # Before the pod: without a lease, nobody elsewhere could tell that its host is dead.
+            manifests, _ = await asyncio.gather(make, self._lease.hold(request.owner, request.generation))
+            async with self._namespaces.prepared(request, placement, account, manifests.pod):
+                resource = await self._create_objects(request, manifests)
+        except BaseException:
+            await self._release(request.generation)
+            raise
+        if not placement.automatic:
+            self._scope.add(placement.namespace)
+        return resource
+
+    async def _create_objects(self, request: KernelRequest, manifests: KernelManifests) -> KernelResource:
+        await self._dry_runs.check(manifests)
+        try:
+            pod = await self._creator.create_rendered(manifests.pod)
         except ClusterError as error:
             if not 400 <= error.code < 500:  # it may have been created all the same
-                with suppress(ClusterError):
-                    await self._client.request("DELETE", namespaced("pods", manifests.namespace, manifests.name))
+                path = namespaced("pods", manifests.namespace, manifests.name)
+                self._overdue.add(path, lambda: self._removal.of_object(path))
             raise
         resource = resource_of(pod)
         assert resource is not None  # we wrote it
-        self._namespaces.add(manifests.namespace)
-        others = [found.document for found in manifests.owned(resource.id)]
+        others = [self._creator.create_rendered(found) for found in manifests.owned(resource.id)]
         if request.memory is not None:
-            others.insert(0, connection_secret(pod, resource.id, request.memory, self._identity.seal))
+            secret = connection_secret(pod, resource.id, request.memory, self._identity.seal)
+            others.insert(0, self._creator.create(secret))
         try:
-            await asyncio.gather(*(self._post(document) for document in others))
+            await asyncio.gather(*others)
         except BaseException:  # nothing is left behind, however it ends
             await self.delete(resource, 0)
             raise
         return resource
 
-    async def _post(self, document: Mapping[str, Any]) -> Document:
-        # Strict: a misspelt field is an error, and not left out in silence.
-        path = await self._collections.of(document)
-        return await self._client.request("POST", path, query={"fieldValidation": "Strict"}, body=document)
-
     async def _account(self) -> HostAccount:
         loaded = await self._client.configuration()
         return HostAccount(loaded.namespace, loaded.service_account)
+
+    async def _home(self) -> str:
+        return self._settings.namespace or (await self._account()).namespace
 
     # Looking
 
@@ -155,7 +185,7 @@ class KubernetesLifecycleManager(LifecycleManager):
         try:
             pod = await self._client.request("GET", _path(resource))
         except ClusterError as error:
-            if error.is_missing:
+            if error.is_missing or (error.is_refusal and await self._namespaces.has_ended(resource)):
                 return None
             raise
         return pod if pod["metadata"]["uid"] == resource.id else None
@@ -192,7 +222,7 @@ class KubernetesLifecycleManager(LifecycleManager):
         self._watches = {key: watch for key, watch in self._watches.items() if watch.is_followed}
         key = (_namespace(resource), resource.owner.host_id)
         if key not in self._watches:
-            selector = _selector(OwnerSelector(host_id=resource.owner.host_id))
+            selector = kernels_selector(OwnerSelector(host_id=resource.owner.host_id))
             path = namespaced("pods", key[0])
             self._watches[key] = ListWatch(self._client, path, {"labelSelector": selector}, read_pod)
         return self._watches[key]
@@ -216,21 +246,39 @@ class KubernetesLifecycleManager(LifecycleManager):
 
     async def find(self, selector: OwnerSelector) -> list[KernelResource]:
         """List the pods of the owners' kernels: of all namespaces where this host may, else of those that it knows."""
-        query = {"labelSelector": _selector(selector)}
+        labels = kernels_selector(selector)
         try:
-            lists = [await self._client.request("GET", "/api/v1/pods", query=query)]
+            pods = await self._scope.everywhere(PODS, labels)
         except NoClusterError:
             return []  # the package is installed, and not used here
-        except ClusterError as error:
-            if not error.is_refusal:
-                raise
-            own = (await self._account()).namespace
-            namespaces = sorted({*self._namespaces, self._settings.namespace or own})
-            paths = [namespaced("pods", namespace) for namespace in namespaces]
-            lists = await asyncio.gather(*(self._client.request("GET", path, query=query) for path in paths))
-        pods = [pod for each in lists for pod in each["items"]]
+        if pods is None:
+            pods = await self._scope.nearby(PODS, labels)
+            lists = await self._namespaces.pods(selector, {"labelSelector": labels})
+            pods += [pod for each in lists for pod in each["items"]]
         found = [resource for pod in pods if (resource := resource_of(pod)) is not None]
         return [resource for resource in found if selector.matches(resource.owner)]
+
+    async def host_state(self, resource: KernelResource) -> HostState:
+        """Say whether the host of a kernel lives: by its lock on this machine, else by its lease."""
+        return await self._deaths.state(resource.owner, resource.data)
+
+    async def find_abandoned(self) -> list[KernelResource]:
+        """List the kernels of hosts whose leases have run out, and this machine's namespaces without pods."""
+        try:
+            expired = await self._remains.expired_owners()
+        except NoClusterError:
+            return []
+        own = OwnerSelector(host_id=self._identity.host_id)
+        asked = [self._namespaces.kernels(own)]
+        asked += [ask(selector) for selector in expired for ask in (self._namespaces.kernels, self.find)]
+        return [resource for found in await asyncio.gather(*asked) for resource in found]
+
+    async def clear(self, *, dry_run: bool) -> list[str]:
+        """Remove leases of dead hosts, and what of their kernels lost its pod."""
+        try:
+            return await self._remains.clear(dry_run=dry_run)
+        except NoClusterError:
+            return []
 
     async def place(self, resource: KernelResource) -> str:
         """Name the pod."""
@@ -245,76 +293,58 @@ class KubernetesLifecycleManager(LifecycleManager):
             f"namespace '{self._settings.namespace or loaded.namespace}', reached {self._routes.describe()}"
         )
 
+    async def check(self) -> list[Finding]:
+        """Check the version and the permissions."""
+        version = await self._client.request("GET", "/version")
+        allowed = await check_permissions(self._permissions, await self._home(), self._settings)
+        return [*check_version(str(version.get("gitVersion"))), *allowed]
+
     async def route(self, resource: KernelResource, ports: Sequence[int]) -> Route:
         """Return the pod's address and the same ports, or where the API server forwards them."""
         known = self._watch(resource).known(resource.id) or await self._verdict(resource)
         if known is None or not known.status.address:
             raise KernelGoneError(f"kernel {resource.kernel_id} has no address: its pod does not run")
-        return await self._routes.route(resource.id, _path(resource), known.status.address, ports)
+        namespace = _namespace(resource)
+        return await self._routes.route(resource.id, namespace, _path(resource), known.status.address, ports)
 
     # Acting
 
     async def signal(self, resource: KernelResource, signum: int) -> None:
-        """Send a signal to the kernel's process, by a command in its container."""
+        """Send a signal to the kernel's process."""
         pod = await self._pod(resource)
         if pod is None or judge(pod).status.phase.ended:
             raise KernelGoneError(f"kernel {resource.kernel_id} has ended; it takes no signals")
         try:
-            code = await run_in_container(
-                self._client, _path(resource), _container_name(pod), signalling_command(signum)
-            )
+            await send_signal(self._client, _path(resource), pod, signum, lambda: self.recall(resource))
         except ClusterError:
             if (await self.status(resource)).phase.ended:
                 raise KernelGoneError(f"kernel {resource.kernel_id} has ended; it takes no signals") from None
             raise
-        # A kernel that ends takes the command with it.
-        if code not in (0, 128 + signum, 137):
-            raise ClusterError(
-                f"kernel {resource.kernel_id} was not sent signal {signum}: its image needs a shell for it (exit code "
-                f"{code}); let its spec say interrupt_mode: message"
-            )
 
     async def delete(self, resource: KernelResource, grace: float) -> None:
-        """Delete the pod and its connection Secret, and wait until they are gone."""
-        await self._routes.give_up(resource.id)
-        changes = Changes()
-        async with self._watch(resource).follow(resource.id, changes):
-            seconds = max(1, math.ceil(grace))  # 0 would remove the pod from the API, and not its processes
-            removed, _ = await asyncio.gather(
-                self._remove(_path(resource), resource.id, seconds),
-                self._remove(_secret_path(resource), None, None),
-            )
-            if removed and not await self._is_gone(resource, changes, seconds + STUCK):
-                await self._remove(_path(resource), resource.id, 0)
-                if not await self._is_gone(resource, changes, STUCK):
-                    raise ClusterError(
-                        f"pod {_namespace(resource)}/{resource.data['pod']} is not removed by the cluster; see its "
-                        "finalizers: kubectl get pod -o yaml"
-                    )
-
-    async def _remove(self, path: str, uid: str | None, grace: int | None) -> bool:
-        """Ask for a deletion; whether there was something to delete."""
-        options: Document = {"apiVersion": "v1", "kind": "DeleteOptions"}
-        if uid is not None:
-            options |= {"preconditions": {"uid": uid}, "gracePeriodSeconds": grace}
+        """Delete the pod and its connection Secret, and wait until they are gone; later if the cluster is away."""
         try:
-            await self._client.request("DELETE", path, body=options)
-        except ClusterError as error:
-            if error.code in (404, 409):  # gone, or another's by now
-                return False
+            await self._delete(resource, grace)
+        except ClusterUnreachableError:
+            self._overdue.add(_path(resource), lambda: self._delete(resource, 0))
             raise
-        return True
 
-    async def _is_gone(self, resource: KernelResource, changes: Changes, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while (remaining := deadline - time.monotonic()) > 0:
-            try:
-                change = await asyncio.wait_for(changes.get(), min(remaining, STUCK))
-            except asyncio.TimeoutError:
-                break
-            if change.value is None:
-                return True
-        return await self._pod(resource) is None
+    async def _delete(self, resource: KernelResource, grace: float) -> None:
+        await self._routes.give_up(resource.id)
+        if not await self._namespaces.has_ended(resource):
+            changes = Changes()
+            async with self._watch(resource).follow(resource.id, changes):
+                await self._removal.of_kernel(resource, _path(resource), _secret_path(resource), grace, changes)
+            await self._namespaces.remove(resource)
+        await self._release(resource.generation)
+
+    async def _release(self, generation: str) -> None:
+        """Note that a kernel is gone; its end is no failure because of a lease that stays."""
+        try:
+            await self._lease.release(generation)
+        except ClusterError as error:
+            if not error.is_refusal:
+                self._overdue.add(f"lease of {generation}", lambda: self._lease.release(generation))
 
     # Surviving
 
@@ -323,7 +353,7 @@ class KubernetesLifecycleManager(LifecycleManager):
         pod = await self._pod(resource)
         if pod is None:
             raise KernelGoneError(f"kernel {resource.kernel_id} is no longer there")
-        await self._post(connection_secret(pod, resource.id, memory, self._identity.seal))
+        await self._creator.create(connection_secret(pod, resource.id, memory, self._identity.seal))
 
     async def recall(self, resource: KernelResource) -> KernelMemory:
         """Read the memory from the pod's Secret, if it is what this user's host wrote."""
@@ -340,7 +370,10 @@ class KubernetesLifecycleManager(LifecycleManager):
 
     async def reassign(self, resource: KernelResource, owner: Owner) -> KernelResource:
         """Write the new owner onto the pod."""
-        owned = replace(resource, owner=owner)
+        await self._lease.hold(owner, resource.generation)
+        owned = replace(resource, owner=owner, data={**resource.data, **await self._lease.written(owner)})
+        if owned == resource:
+            return owned
         metadata = {
             "uid": resource.id,  # of another pod by this name it is refused
             "labels": owner_labels(owner),
@@ -350,12 +383,19 @@ class KubernetesLifecycleManager(LifecycleManager):
             await self._client.request("PATCH", _path(resource), body={"metadata": metadata}, content_type=MERGE_PATCH)
         except ClusterError as error:
             if error.code in (404, 409):
+                await self._release(resource.generation)
                 raise KernelGoneError(f"kernel {resource.kernel_id} is no longer there; it cannot be adopted") from None
             raise
         return owned
 
+    async def resume(self, resource: KernelResource) -> KernelResource:
+        """Have a lease again, and write onto the pod where this host's locks are now."""
+        return await self.reassign(resource, resource.owner)
+
     async def close(self) -> None:
         """Close the watches and all connections; the pods go on."""
+        await self._overdue.close()
+        await self._lease.close()
         await asyncio.gather(*(watch.close() for watch in self._watches.values()))
         self._watches = {}
         await self._routes.close()
@@ -377,12 +417,6 @@ def _secret_path(resource: KernelResource) -> str:
 def _container_name(pod: Document) -> str:
     container = kernel_container(pod["spec"])
     return "" if container is None else str(container["name"])
-
-
-def _selector(selector: OwnerSelector) -> str:
-    """Return the label selector of the kernels of some owners; it may match more, never less."""
-    labels = {"app": "remote-kernel-provider", "component": "kernel"}
-    return ",".join(f"{name}={value}" for name, value in {**labels, **owner_labels(selector)}.items())
 
 
 def _own_address(server: str, port: int) -> str:

@@ -80,6 +80,17 @@ def pod_name(template: str, variables: Mapping[str, str], generation: str) -> st
     return hashed_label(written, exact, variables["kernel_id"], generation)
 
 
+def own_namespace(user: str, kernel_id: str, generation: str) -> str:
+    """Return the name of the namespace that one launch has to itself."""
+    shown = f"{_readable(user)[:_USERS_SHARE]}-{kernel_id}"
+    return hashed_label(shown, "namespace", kernel_id, generation)
+
+
+def is_own_namespace(name: str, kernel_id: str, generation: str) -> bool:
+    """Whether a namespace is called as `own_namespace` calls that of a launch, whoever's it is."""
+    return name.rpartition("-")[2] == own_namespace("", kernel_id, generation).rpartition("-")[2]
+
+
 def _fill_in(template: str, variables: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] not in variables:

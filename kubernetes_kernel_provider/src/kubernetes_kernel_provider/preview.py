@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from kubernetes_kernel_provider.manifests import HostAccount, connection_secret, make_manifests, place, to_yaml
+from kubernetes_kernel_provider.manifests import (
+    HostAccount,
+    connection_secret,
+    make_manifests,
+    make_namespace,
+    place,
+    to_yaml,
+)
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.connection.info import ConnectionInfo
 from remote_kernel_provider.host import system_identity
@@ -54,7 +63,12 @@ def preview_launch(
         environment=parameters.environment,
         memory=memory,
     )
-    manifests = make_manifests(request, place(spec, parameters, settings, _HOST), settings, template=template)
+    placement = place(request, settings, _HOST)
+    manifests = make_manifests(request, placement, settings, template=template)
     pod = manifests.pod.document
     secrets = [] if memory is None else [connection_secret(pod, _UID, memory, lambda content: "")]
-    return to_yaml([pod, *secrets, *(other.document for other in manifests.owned(_UID))])
+    around: list[Mapping[str, Any]] = []
+    if placement.automatic:
+        namespace = make_namespace(request, placement, settings, _HOST)
+        around = [namespace.namespace.document, *(other.document for other in namespace.others)]
+    return to_yaml([*around, pod, *secrets, *(other.document for other in manifests.owned(_UID))])

@@ -109,6 +109,8 @@ def refused(error: ClusterError) -> KernelStatus:
     else:
         fallback = {400: "InvalidManifest", 422: "InvalidManifest", 401: "PermissionDenied", 403: "PermissionDenied"}
         word = _first(_REFUSALS, words, fallback.get(error.code, "ClusterRefused"))
+    if word == "PermissionDenied":  # as it is: it holds the rules to add
+        return KernelStatus(Phase.FAILED, reason=word, message=f"the cluster refused it: {words}")
     return _status(Phase.FAILED, word, f"the cluster refused it: {words}" if error.code else words)
 
 
@@ -133,6 +135,12 @@ def judge(pod: Document) -> Verdict:
     if (pod.get("spec") or {}).get("nodeName"):
         return Verdict(KernelStatus(Phase.STARTING, address))
     return Verdict(KernelStatus(Phase.PENDING))
+
+
+def has_stopped(pod: Document) -> bool:
+    """Whether all containers of a pod have ended, so that nothing of it runs; its phase says so a second later."""
+    containers = [*_all_containers(pod.get("status") or {})]
+    return bool(containers) and all("terminated" in (each.get("state") or {}) for each in containers)
 
 
 def judge_deleted(pod: Document) -> KernelStatus:
@@ -212,10 +220,11 @@ def _terminated(pod: Document, kernel: Document, ended: Document) -> KernelStatu
         return _status(
             Phase.FAILED, "OOMKilled", f"it ran out of memory{limited}: its process was killed", -signal.SIGKILL
         )
+    # Of a container that never started nobody knows what became of it; one that is asked to end may return 0.
+    if pod["metadata"].get("deletionTimestamp"):
+        return _status(Phase.FAILED, "Deleted", "its pod was deleted", code)
     if word == "ContainerStatusUnknown":
         return _status(Phase.FAILED, "NodeLost", words or "nobody knows what became of its container", code)
-    if code and pod["metadata"].get("deletionTimestamp"):
-        return _status(Phase.FAILED, "Deleted", "its pod was deleted", code)
     # The runtime tells the end by a signal as 128 and its number.
     return explain_exit(128 - code if 128 < code <= 128 + signal.NSIG else code, False)
 

@@ -12,6 +12,8 @@ TEMPLATE = "scripts/kernel-pod.yaml.j2"
 PACKAGED_TEMPLATE = Path(__file__).parent / "resources" / "kernel-pod.yaml.j2"
 """The one that new specs get a copy of."""
 
+NAMESPACE_TEMPLATE = PACKAGED_TEMPLATE.with_name("kernel-namespace.yaml.j2")
+"""Of the namespaces that kernels have to themselves, unless the operator names another."""
 
 SCRIPT = "scripts/launch_kubernetes.py"
 """Where the gateway family's specs have what creates the pod."""

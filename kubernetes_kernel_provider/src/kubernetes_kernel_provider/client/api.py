@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,9 +17,14 @@ from kubernetes.aio.client.rest import RESTClientObject
 
 from kubernetes_kernel_provider.client.configuration import LoadedConfiguration, load_configuration
 from kubernetes_kernel_provider.client.errors import ClusterError, ClusterUnreachableError
+from kubernetes_kernel_provider.client.lean_connector import LeanConnector
+from kubernetes_kernel_provider.client.rules import remedy_of_socket
 
 REQUEST_TIMEOUT = 30.0
 """Seconds that the API server has to answer."""
+
+PARALLEL = 100
+"""Requests under way at a time; the others wait. Watches and WebSockets do not count: they last."""
 
 IDLE = 5.0
 """Seconds after which a connection is closed that no request uses."""
@@ -25,18 +32,32 @@ IDLE = 5.0
 HEARTBEAT = 30.0
 """Seconds between two pings on a WebSocket; one that is not answered ends it."""
 
+FORBIDDEN = 403
+
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""What of a list is asked for where its objects' contents are nobody's business."""
 
 Document = dict[str, Any]
 Query = Mapping[str, str | int]
 
 
 class _Pool(RESTClientObject):
-    """The official client's pool, which closes what is not used."""
+    """The official client's pool, which closes what is not used; watches hold as many connections as there are."""
 
     def _create_connector(self) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, keepalive_timeout=IDLE)
+        return aiohttp.TCPConnector(limit=0, ssl=self.ssl_context, keepalive_timeout=IDLE)
+
+
+class _SocketPool(RESTClientObject):
+    """The same for WebSockets, of which each keeps its connection: there can be any number."""
+
+    def __init__(self, requests: RESTClientObject) -> None:  # its certificates are read already
+        self.configuration, self.ssl_context = requests.configuration, requests.ssl_context
+
+    def _create_connector(self) -> aiohttp.TCPConnector:
+        return LeanConnector(limit=0, ssl=self.ssl_context)
 
 
 class ClusterClient:
@@ -54,6 +75,8 @@ class ClusterClient:
         self._api: ApiClient | None = None
         self._sockets: aiohttp.ClientSession | None = None
         self._loading = asyncio.Lock()
+        self._turns = asyncio.Semaphore(PARALLEL)
+        self._skew = 0.0
 
     async def configuration(self) -> LoadedConfiguration:
         """Return where the cluster is, loaded on first use."""
@@ -70,6 +93,11 @@ class ClusterClient:
                 self._api.user_agent = "remote-kernel-provider"
             return self._api
 
+    @property
+    def server_time(self) -> float:
+        """The Unix time of the API server's clock, as of its last answer: hosts' own clocks may differ."""
+        return time.time() + self._skew
+
     async def request(
         self,
         method: str,
@@ -78,6 +106,7 @@ class ClusterClient:
         query: Query | None = None,
         body: Mapping[str, Any] | None = None,
         content_type: str = JSON,
+        accept: str = JSON,
     ) -> Document:
         """Make a request and return the document that answers it.
 
@@ -86,15 +115,18 @@ class ClusterClient:
         ClusterError
             With the cluster's own words.
         """
-        answer = await self._answer(method, path, query, body, content_type, aiohttp.ClientTimeout(REQUEST_TIMEOUT))
-        async with _reading(answer):
-            return _document(await answer.read(), answer.status)
+        timeout = aiohttp.ClientTimeout(REQUEST_TIMEOUT)
+        async with self._turns:
+            answer = await self._answer(method, path, query, body, content_type, timeout, accept)
+            async with _reading(answer):
+                return _document(await answer.read(), answer.status)
 
     async def text(self, path: str, *, query: Query | None = None) -> str:
         """Return an answer that is no document, such as a log."""
-        answer = await self._answer("GET", path, query, None, JSON, aiohttp.ClientTimeout(REQUEST_TIMEOUT))
-        async with _reading(answer):
-            return (await answer.read()).decode(errors="replace")
+        async with self._turns:
+            answer = await self._answer("GET", path, query, None, JSON, aiohttp.ClientTimeout(REQUEST_TIMEOUT))
+            async with _reading(answer):
+                return (await answer.read()).decode(errors="replace")
 
     @asynccontextmanager
     async def stream(self, path: str, *, query: Query, silence: float) -> AsyncIterator[AsyncIterator[Document]]:
@@ -125,7 +157,7 @@ class ClusterClient:
         """
         client = await self._client()
         if self._sockets is None:
-            self._sockets = client.rest_client._create_pool_manager()
+            self._sockets = _SocketPool(client.rest_client)._create_pool_manager()
         _, url, headers, *_ = await client.param_serialize("GET", path, auth_settings=["BearerToken"])
         settings = client.configuration
         try:
@@ -140,7 +172,9 @@ class ClusterClient:
             ) as socket:
                 yield socket
         except aiohttp.WSServerHandshakeError as error:
-            raise ClusterError(f"the cluster refused {path}: {error.status} {error.message}", error.status) from None
+            words = f"the cluster refused {path}: {error.status} {error.message}"
+            remedy = remedy_of_socket(path) if error.status == FORBIDDEN else ""
+            raise ClusterError(f"{words}; {remedy}" if remedy else words, error.status) from None
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise _unreachable(settings.host, error) from None
 
@@ -152,11 +186,14 @@ class ClusterClient:
         body: Mapping[str, Any] | None,
         content_type: str,
         timeout: aiohttp.ClientTimeout,
+        accept: str = JSON,
     ) -> aiohttp.ClientResponse:
         """Return an answer that is no refusal; ask once more with fresh credentials when ours have run out."""
         for attempt in (1, 2):
             client = await self._client()
-            answer = await self._call(client, method, path, query, body, content_type, timeout)
+            answer = await self._call(client, method, path, query, body, content_type, timeout, accept)
+            with suppress(KeyError, ValueError):  # a proxy may have its own mind
+                self._skew = parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time()
             if answer.status < 400:
                 return answer
             async with _reading(answer):
@@ -176,12 +213,13 @@ class ClusterClient:
         body: Mapping[str, Any] | None,
         content_type: str,
         timeout: aiohttp.ClientTimeout,
+        accept: str,
     ) -> aiohttp.ClientResponse:
         request = await client.param_serialize(
             method,
             path,
             query_params=list((query or {}).items()),
-            header_params={"Accept": JSON, "Content-Type": content_type},
+            header_params={"Accept": accept, "Content-Type": content_type},
             body=body,
             auth_settings=["BearerToken"],
         )

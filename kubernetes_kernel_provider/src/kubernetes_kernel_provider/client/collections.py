@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubernetes_kernel_provider.client.api import ClusterClient
@@ -11,10 +11,12 @@ from kubernetes_kernel_provider.client.errors import ClusterError
 _ALWAYS = {("v1", "Pod"): "pods", ("v1", "Secret"): "secrets"}
 """What every launch creates: nobody has to be asked."""
 
+NAMESPACES = "/api/v1/namespaces"
+
 
 def namespaced(plural: str, namespace: str, name: str = "") -> str:
     """Return the path of a collection of the core API in a namespace, or of one object in it."""
-    return f"/api/v1/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
+    return f"{NAMESPACES}/{namespace}/{plural}" + (f"/{name}" if name else "")
 
 
 class Collections:
@@ -39,11 +41,21 @@ class Collections:
             When the cluster knows no such kind, or it is not one of a namespace.
         """
         version, kind = str(document.get("apiVersion")), str(document.get("kind"))
+        if (version, kind) == ("v1", "Namespace"):
+            return NAMESPACES
         root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
         if (version, kind) not in self._plurals:
-            for found in (await self._client.request("GET", root)).get("resources") or ():
+            for found in await self._resources(root):
                 if found.get("namespaced") and "/" not in found["name"]:
                     self._plurals[version, str(found["kind"])] = str(found["name"])
         if (version, kind) not in self._plurals:
-            raise ClusterError(f"the cluster has no objects of the kind {kind} ({version}) in namespaces", 404)
+            raise ClusterError(f"the cluster has no objects of the kind {kind} ({version}) in namespaces", 400)
         return f"{root}/namespaces/{document['metadata']['namespace']}/{self._plurals[version, kind]}"
+
+    async def _resources(self, root: str) -> Sequence[Mapping[str, Any]]:
+        try:
+            return (await self._client.request("GET", root)).get("resources") or ()
+        except ClusterError as error:
+            if error.is_missing:  # no such group, or no such version of it
+                return ()
+            raise

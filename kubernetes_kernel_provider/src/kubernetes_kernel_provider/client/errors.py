@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kubernetes_kernel_provider.client.rules import remedy_of
 from remote_kernel_provider.errors import RemoteKernelError
 
 
@@ -31,10 +32,12 @@ class ClusterError(RemoteKernelError):
 
     @classmethod
     def from_status(cls, status: Mapping[str, Any], code: int) -> ClusterError:
-        """Read the document of kind `Status` that comes with every refusal."""
+        """Read the document of kind `Status` that comes with every refusal; say which rule would have allowed it."""
         causes = (status.get("details") or {}).get("causes") or ()
+        words = str(status.get("message") or f"the cluster answered {code}")
+        remedy = remedy_of(words)
         return cls(
-            str(status.get("message") or f"the cluster answered {code}"),
+            f"{words}; {remedy}" if remedy else words,
             int(status.get("code") or code),
             str(status.get("reason") or ""),
             [str(cause.get("reason", "")) for cause in causes],

@@ -172,13 +172,13 @@ class ListWatch(Generic[T]):
         for gone in (set(self._known) | expected) - listed:
             self._known.pop(gone, None)
             self._tell(gone, None)
-        self._synchronized = True
         return version
 
     async def _watch(self, version: str) -> AsyncIterator[str]:
         """Take in each change; yield the version that it leads to."""
         query = {**self._selector, "watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version}
         async with self._client.stream(self._path, query=query, silence=SILENCE) as changes:
+            self._synchronized = True
             async for change in changes:
                 kind, item = change["type"], change["object"]
                 if kind == "ERROR":

@@ -46,6 +46,7 @@ class PortForward:
         self._servers: list[asyncio.Server] = []
         self._clients: set[asyncio.Task[None]] = set()
         self._pause = FIRST_PAUSE
+        self._works = asyncio.Event()
 
     async def open(self, ports: Sequence[int]) -> str:
         """Listen; return the prefix of the sockets' paths: `-` and the port follow."""
@@ -76,21 +77,36 @@ class PortForward:
         try:
             await self._forward(port, reader, writer)
         except ClusterError as error:
-            if error.is_missing:
+            if error.is_missing and await self._is_gone():
                 await self.close()
             else:
-                await asyncio.sleep(self._pause)
-                self._pause = min(2 * self._pause, LONGEST_PAUSE)
+                await self._rest()
         except (OSError, asyncio.CancelledError):
             pass  # the client has gone, or `close` ends us: the server of streams takes no other end
         finally:
             self._clients.discard(task)
             writer.close()
 
+    async def _is_gone(self) -> bool:
+        """Whether the cluster has no such pod; a node that has just started does not know its pods yet."""
+        try:
+            await self._client.request("GET", self._pod)
+        except ClusterError as error:
+            return error.is_missing
+        return False
+
+    async def _rest(self) -> None:
+        """Wait before the client may try again: until another one succeeds, or for a while."""
+        self._works.clear()
+        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._works.wait(), pause)
+
     async def _forward(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         query = [("ports", str(port))]
         async with self._client.websocket(f"{self._pod}/portforward", query=query, protocol=PROTOCOL) as socket:
             self._pause = FIRST_PAUSE
+            self._works.set()
             sending = asyncio.ensure_future(_send(reader, socket))
             receiving = asyncio.ensure_future(_receive(socket, writer))
             try:

@@ -3,15 +3,18 @@
 from kubernetes_kernel_provider.manifests.connection import connection_secret, read_memory, secret_name
 from kubernetes_kernel_provider.manifests.kernel import KernelManifests, make_manifests
 from kubernetes_kernel_provider.manifests.labels import owner_labels, resource_of
+from kubernetes_kernel_provider.manifests.namespace import NamespaceManifests, make_namespace
 from kubernetes_kernel_provider.manifests.placement import HostAccount, Placement, place
 from kubernetes_kernel_provider.manifests.printing import to_yaml
 
 __all__ = [
     "HostAccount",
     "KernelManifests",
+    "NamespaceManifests",
     "Placement",
     "connection_secret",
     "make_manifests",
+    "make_namespace",
     "owner_labels",
     "place",
     "read_memory",

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from kubernetes_kernel_provider.manifests.labels import handle_annotation
 from kubernetes_kernel_provider.manifests.volumes import OUR_PREFIX, add_own
 from remote_kernel_provider.errors import KernelGoneError
 from remote_kernel_provider.lifecycle import KernelMemory
@@ -62,6 +63,7 @@ def connection_secret(
             "name": secret_name(metadata["name"]),
             "namespace": metadata["namespace"],
             "labels": dict(metadata["labels"]),
+            "annotations": handle_annotation(pod),
             "ownerReferences": [owner_reference(metadata["name"], uid)],
         },
         "immutable": True,

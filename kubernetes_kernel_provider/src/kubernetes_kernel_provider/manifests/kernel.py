@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from kubernetes_kernel_provider.manifests.connection import (
     secret_name,
 )
 from kubernetes_kernel_provider.manifests.environment import set_command, set_environment
-from kubernetes_kernel_provider.manifests.labels import kernel_annotations, kernel_labels
+from kubernetes_kernel_provider.manifests.labels import handle_annotation, kernel_annotations, kernel_labels
 from kubernetes_kernel_provider.manifests.placement import Placement
 from kubernetes_kernel_provider.manifests.requests import set_image, set_metadata, set_resources, set_scheduling
 from kubernetes_kernel_provider.manifests.security import check_floor, set_floor, set_user
+from kubernetes_kernel_provider.manifests.structures import check_structures
 from kubernetes_kernel_provider.manifests.variables import default_image, template_variables
 from kubernetes_kernel_provider.manifests.volumes import OUR_PREFIX, add_own, add_volumes
-from kubernetes_kernel_provider.template_files import template_file
+from kubernetes_kernel_provider.template_files import PACKAGED_TEMPLATE, template_file
 from kubernetes_kernel_provider.templates import RenderedObject, load_template, render_objects
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.errors import SpecError
@@ -38,11 +40,12 @@ HOME_FOLDER = "/home/kernel"
 _HOST_SCRIPT = "launch_kubernetes.py"
 """What the gateway family's specs run on the host to create the pod; we do without a process."""
 
-_OF_THE_CLUSTER = frozenset({
+OF_THE_CLUSTER = frozenset({
     "APIService", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace", "Node",
     "PersistentVolume", "PriorityClass", "RuntimeClass", "StorageClass", "MutatingWebhookConfiguration",
     "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration",
 })  # fmt: skip
+"""Kinds that no launch may create, as they belong to no namespace."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,13 @@ class KernelManifests:
         Created first, and owner of all others.
     others
         What the template has beside the pod.
+    template
+        Fingerprint of what an operator wrote; empty for the template that comes with this package.
     """
 
     pod: RenderedObject
     others: tuple[RenderedObject, ...]
+    template: str
 
     @property
     def name(self) -> str:
@@ -79,8 +85,18 @@ class KernelManifests:
             Of the pod in the cluster.
         """
         reference = owner_reference(self.name, uid)
+        handle = handle_annotation(self.pod.document)
         return [
-            replace(other, document=_with_metadata(other.document, {"ownerReferences": [reference]}))
+            replace(
+                other,
+                document=_with_metadata(
+                    other.document,
+                    {
+                        "ownerReferences": [reference],
+                        "annotations": {**other.document["metadata"].get("annotations", {}), **handle},
+                    },
+                ),
+            )
             for other in self.others
         ]
 
@@ -118,7 +134,8 @@ def make_manifests(
     working_dir = _working_dir(request, settings)
     variables = template_variables(request, placement, working_dir)
     file = template or template_file(request.spec)
-    rendered = render_objects(load_template(file), variables)
+    compiled = load_template(file)
+    rendered = render_objects(compiled, variables)
     pods = [found for found in rendered if found.kind == "Pod"]
     if len(pods) != 1:
         raise SpecError(f"{file}: has {len(pods)} objects of the kind Pod; a kernel needs one")
@@ -128,7 +145,8 @@ def make_manifests(
     if pod_owners:
         pod = replace(pod, document=_with_metadata(pod.document, {"ownerReferences": list(pod_owners)}))
     others = [_other(found, name, placement.namespace, labels) for found in rendered if found is not pods[0]]
-    return KernelManifests(pod, tuple(others))
+    is_ours = compiled.source == load_template(PACKAGED_TEMPLATE).source
+    return KernelManifests(pod, tuple(others), "" if is_ours else sha256(compiled.source.encode()).hexdigest())
 
 
 def kernel_container(spec: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -153,7 +171,8 @@ def _pod(
     if container is None:
         raise rendered.error("spec", "has no containers; add the kernel's")
     document = {**rendered.document, "metadata": metadata, "spec": spec}
-    owned = {"labels": kernel_labels(request), "annotations": kernel_annotations(request, KUBERNETES, time.time())}
+    annotations = kernel_annotations(request, KUBERNETES, time.time(), placement.written)
+    owned = {"labels": kernel_labels(request), "annotations": annotations}
     set_metadata(metadata, config, owned)
     metadata |= {"name": name, "namespace": placement.namespace}
     spec |= {
@@ -177,6 +196,7 @@ def _pod(
         container["workingDir"] = working_dir
     _set_process(request, document, container)
     add_volumes(spec, container, config, settings)
+    check_structures(config)
     set_floor(spec, settings.pod_security)
     prohibited = {*settings.prohibited_uids, *request.spec.config.get("prohibited_uids", ())}
     check_floor(rendered, metadata, spec, settings.pod_security, prohibited)
@@ -210,7 +230,7 @@ def _other(rendered: RenderedObject, pod: str, namespace: str, labels: Mapping[s
     """Return an object beside the pod, in the pod's namespace and under a name that no other launch's has."""
     metadata = rendered.document.get("metadata", {})
     name = metadata.get("name", "")
-    if rendered.kind in _OF_THE_CLUSTER:
+    if rendered.kind in OF_THE_CLUSTER:
         raise rendered.error("kind", f"{rendered.kind} belongs to the whole cluster; create it once, by hand")
     if pod not in name:
         raise rendered.error(

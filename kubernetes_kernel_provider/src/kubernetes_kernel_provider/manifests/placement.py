@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from kubernetes_kernel_provider.names import dns_label, is_dns_label
+from kubernetes_kernel_provider.names import dns_label, is_dns_label, own_namespace
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.errors import ParameterError, RefusedError
-from remote_kernel_provider.kernelspecs.spec import KernelSpec
-from remote_kernel_provider.parameters.launch_parameters import LaunchParameters
+from remote_kernel_provider.lifecycle import KernelRequest
 
 DEFAULT_ACCOUNT = "default"
 
@@ -40,52 +39,57 @@ class Placement:
     ----------
     namespace, service_account
         Names.
+    automatic
+        Whether the namespace is made for this kernel alone.
+    written
+        What is written on the kernel, so that others find whether its host lives.
     """
 
     namespace: str
     service_account: str
+    automatic: bool = False
+    written: Mapping[str, str] = field(default_factory=dict)
 
 
-def place(
-    spec: KernelSpec, parameters: LaunchParameters, settings: RemoteKernelSettings, host: HostAccount
-) -> Placement:
+def place(request: KernelRequest, settings: RemoteKernelSettings, host: HostAccount) -> Placement:
     """Return where a kernel runs.
 
-    What the spec says is the operator's word; what differs from it came from a profile or a client.
+    What the spec says is the operator's word; what differs from it came from a profile or a client. Where namespaces
+    are not shared and nobody names one, the kernel has one to itself.
 
     Raises
     ------
     RefusedError
         When the operator does not allow what was asked; names the setting.
     ParameterError
-        When a name is none, or no namespace is named where each kernel's client has to.
+        When a name is none.
     """
-    config, user = parameters.config, dns_label(parameters.identity.user)
-    namespace = _said(spec, config, "namespace")
+    said, config = request.spec.config, request.parameters.config
+    user = request.parameters.identity.user
+    namespace = _said(said, config, "namespace")
     if namespace:
         _check(namespace, "namespace", settings.allowed_namespaces, user, settings)
-    elif not settings.shared_namespace and "namespace" not in spec.config:
-        raise ParameterError(
-            "no namespace is named for the kernel, and shared_namespace is false; give it by the parameter namespace",
-            parameter="namespace",
-        )
-    namespace = namespace or str(spec.config.get("namespace") or settings.namespace or host.namespace)
-    account = _said(spec, config, "service_account_name")
+    namespace = namespace or str(said.get("namespace", ""))
+    automatic = not (namespace or settings.shared_namespace)
+    if automatic:
+        namespace = own_namespace(user, request.parameters.kernel_id, request.generation)
+    namespace = namespace or settings.namespace or host.namespace
+    account = _said(said, config, "service_account_name")
     if account:
         _check(account, "service_account_name", settings.allowed_service_accounts, user, settings)
-    account = account or str(spec.config.get("service_account_name", DEFAULT_ACCOUNT))
+    account = account or str(said.get("service_account_name", DEFAULT_ACCOUNT))
     if host.service_account and (namespace, account) == (host.namespace, host.service_account):
         raise RefusedError(
             f"service account '{account}' is refused: it is the host's own; choose another",
             parameter="service_account_name",
         )
-    return Placement(namespace, account)
+    return Placement(namespace, account, automatic)
 
 
-def _said(spec: KernelSpec, config: Mapping[str, Any], key: str) -> str:
+def _said(spec: Mapping[str, Any], config: Mapping[str, Any], key: str) -> str:
     """Return what a client or a profile said; nothing where it is what the spec says."""
     said = config.get(key, "")
-    return "" if said == spec.config.get(key) else str(said)
+    return "" if said == spec.get(key) else str(said)
 
 
 def _check(name: str, parameter: str, allowed: Sequence[str], user: str, settings: RemoteKernelSettings) -> None:
@@ -100,7 +104,7 @@ def _check(name: str, parameter: str, allowed: Sequence[str], user: str, setting
             parameter=parameter,
         )
     # A DNS label holds no character that means something in a pattern.
-    patterns = [pattern.replace("{username}", user) for pattern in allowed]
+    patterns = [pattern.replace("{username}", dns_label(user)) for pattern in allowed]
     if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
         raise RefusedError(
             f"{parameter} '{name}' is refused: {setting} allows {', '.join(patterns) or 'none'}; choose one of these "

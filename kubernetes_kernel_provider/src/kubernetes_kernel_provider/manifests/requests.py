@@ -20,6 +20,7 @@ _LABEL_NAME = re.compile(
     r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 )
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_OBJECT_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _OWN_KEYS = {"cpu": "cpus", "memory": "memory", GPU: "gpus"}
 _APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
 
@@ -94,8 +95,14 @@ def set_scheduling(spec: dict[str, Any], config: Mapping[str, Any]) -> None:
     Raises
     ------
     ParameterError
-        When the template has fixed what a parameter asks for.
+        When the template has fixed what a parameter asks for, or a name is none.
     """
+    for key in ("priority_class_name", "runtime_class_name"):
+        # The API server takes what is no name for a failure of its own.
+        if key in config and not _OBJECT_NAME.fullmatch(config[key]):
+            raise ParameterError(
+                f"{key} is {config[key][:80]!r}; expected small letters, digits, '-' and '.'", parameter=key
+            )
     for key, field in (
         ("priority_class_name", "priorityClassName"),
         ("runtime_class_name", "runtimeClassName"),

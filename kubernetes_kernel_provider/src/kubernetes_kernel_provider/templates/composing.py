@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from kubernetes_kernel_provider.templates.compiling import MARK, Printed, PrintedValue
 from kubernetes_kernel_provider.templates.field_types import FieldType, type_of
+from kubernetes_kernel_provider.templates.rendered import Path, RenderedObject
 from remote_kernel_provider.errors import ParameterError, SpecError
-
-Path = tuple[str | int, ...]
 
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The one made of C, where PyYAML has it: ten times as fast."""
@@ -30,46 +28,6 @@ _TYPED = {f"{_TAG}int": "int", f"{_TAG}float": "float", f"{_TAG}bool": "bool"}
 _PARSED = {f"{_TAG}null", *_TYPED}
 _TEXTS = {f"{_TAG}str", f"{_TAG}timestamp"}
 _WRITTEN_OUT = ("apiVersion", "kind")
-
-
-@dataclass(frozen=True)
-class RenderedObject:
-    """One object of a template.
-
-    Parameters
-    ----------
-    document
-        As the API takes it.
-    file
-        The template.
-    lines
-        The template's line of each field, by its path.
-    """
-
-    document: Mapping[str, Any]
-    file: str
-    lines: Mapping[Path, int] = field(repr=False)
-
-    @property
-    def kind(self) -> str:
-        """Its kind."""
-        return str(self.document["kind"])
-
-    def line_of(self, field_path: str) -> int:
-        """Return the line of a field, or of the nearest that is around it.
-
-        Parameters
-        ----------
-        field_path
-            As the API server writes it: `spec.containers[0].image`, `metadata.annotations[a/b]`.
-        """
-        steps = re.findall(r"\[([^\]]*)\]|([^.\[\]]+)", field_path)
-        path: Path = tuple(int(index) if index.isdecimal() else index or name for index, name in steps)
-        return next(self.lines[path[:length]] for length in range(len(path), -1, -1) if path[:length] in self.lines)
-
-    def error(self, field_path: str, message: str) -> SpecError:
-        """Return an error at a field's line."""
-        return SpecError(f"{self.file}, line {self.line_of(field_path)}: {field_path} {message}")
 
 
 def compose_objects(printed: Printed, file: str) -> list[RenderedObject]:
@@ -200,8 +158,8 @@ class _Composer:
         value = self._literal(node, expected)
         if not expected.accepts(value):
             hint = "; quote it" if expected.is_text else "; take the quotes away" if node.style else ""
-            raise self._wrong(node, f"{_written(path)} takes {expected.expected}{hint}")
-        return value
+            raise self._wrong(node, f"{_written(path)} takes {expected.expected}{'' if expected.is_quantity else hint}")
+        return expected.fitted(value)
 
     def _literal(self, node: yaml.ScalarNode, expected: FieldType) -> Any:
         if node.tag in _TEXTS:

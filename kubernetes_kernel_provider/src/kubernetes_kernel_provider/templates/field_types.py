@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-_SCALARS = {"str": "a text", "datetime": "a text", "int": "an integer", "float": "a number", "bool": "true or false"}
+from remote_kernel_provider.quantity import parse_quantity
+
+_SCALARS = {
+    "str": "a text", "datetime": "a text", "int": "an integer", "float": "a number", "bool": "true or false",
+    "quantity": "a quantity such as 500m, 2 or 1.5Gi",
+}  # fmt: skip
 _KINDS: Mapping[str, Any] = {
     "a list": list, "an object": dict, "a text": str, "an integer": int, "a number": (int, float),
     "true or false": bool,
 }  # fmt: skip
 _OF_OTHERS = "Object"
 """Of a kind that the client does not know, as custom resources are: only what all objects have is declared."""
+_QUANTITIES = {
+    ("V1ResourceRequirements", "limits"), ("V1ResourceRequirements", "requests"), ("V1PodSpec", "overhead"),
+    ("V1VolumeResourceRequirements", "limits"), ("V1VolumeResourceRequirements", "requests"),
+    ("V1EmptyDirVolumeSource", "sizeLimit"), ("V1ResourceFieldSelector", "divisor"), ("V1ResourceQuotaSpec", "hard"),
+}  # fmt: skip
+"""Fields that the client declares as texts; the cluster takes numbers, too, and says not where it finds a wrong one."""
 _EXPANDED = {("V1EnvVar", "value"), ("V1Container", "command"), ("V1Container", "args")}
 
 
@@ -26,7 +37,8 @@ class FieldType:
     Parameters
     ----------
     name
-        As the client writes it: `int`, `List[V1Container]`; empty where it is not known, as in custom resources.
+        As the client writes it: `int`, `List[V1Container]`, or `quantity`; empty where it is not known, as in custom
+        resources.
     expanded
         Whether the cluster replaces `$(NAME)` in its text.
     """
@@ -44,9 +56,19 @@ class FieldType:
         return _SCALARS.get(self.name, "")
 
     @property
+    def fields(self) -> Collection[str]:
+        """The names that its fields can have; empty where any can."""
+        return _fields(self.name).keys()
+
+    @property
     def is_text(self) -> bool:
         """Whether it takes a text."""
         return self.expected == "a text"
+
+    @property
+    def is_quantity(self) -> bool:
+        """Whether it takes a quantity: a number, or a text that says one."""
+        return self.name == "quantity"
 
     @property
     def is_list(self) -> bool:
@@ -57,6 +79,8 @@ class FieldType:
         """Whether a value is of this type; what is in a list or an object is another question."""
         if value is None or not self.expected:
             return True
+        if self.is_quantity:
+            return _is_quantity(value)
         kinds = _KINDS[self.expected]
         return isinstance(value, kinds) and (not isinstance(value, bool) or kinds is bool)
 
@@ -69,7 +93,7 @@ class FieldType:
             With what is expected.
         """
         if self.accepts(value):
-            return value
+            return str(value) if self.is_quantity and value is not None else value
         fitting: Any = None
         if self.is_text and not isinstance(value, (list, dict)):
             fitting = json.dumps(value)
@@ -87,11 +111,24 @@ class FieldType:
         """Return the type of one of its fields."""
         if self.name.startswith("Dict["):
             return FieldType(self.name[len("Dict[str, ") : -1])
-        return FieldType(_fields(self.name).get(key, ""), (self.name, key) in _EXPANDED)
+        declared = _fields(self.name).get(key, "")
+        if (self.name, key) in _QUANTITIES:
+            declared = declared.replace("str]", "quantity]") if declared != "str" else "quantity"
+        return FieldType(declared, (self.name, key) in _EXPANDED)
 
     def item(self) -> FieldType:
         """Return the type of its items."""
         return FieldType(self.name[len("List[") : -1] if self.is_list else "", self.expanded)
+
+
+def _is_quantity(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return False
+    try:
+        parse_quantity(str(value))
+    except ValueError:
+        return False
+    return True
 
 
 def type_of(api_version: str, kind: str) -> FieldType:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kubernetes_kernel_provider.templates.compiling import CompiledTemplate
-from kubernetes_kernel_provider.templates.composing import RenderedObject, compose_objects
+from kubernetes_kernel_provider.templates.composing import compose_objects
+from kubernetes_kernel_provider.templates.rendered import RenderedObject
 from remote_kernel_provider.errors import SpecError
 
 

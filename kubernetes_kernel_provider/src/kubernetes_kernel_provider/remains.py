@@ -1,0 +1,169 @@
+"""`Remains`: what dead hosts left beside their kernels' pods, which takes all of it along as a rule."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubernetes_kernel_provider.client.api import ClusterClient, Document
+from kubernetes_kernel_provider.client.errors import ClusterError
+from kubernetes_kernel_provider.deaths import Deaths
+from kubernetes_kernel_provider.leases import leases_path
+from kubernetes_kernel_provider.manifests.labels import (
+    APP,
+    GENERATION_LABEL,
+    HOST_ANNOTATION,
+    handle_of,
+    kernels_selector,
+)
+from kubernetes_kernel_provider.scope import CORE, Collection, Scope
+from remote_kernel_provider.lifecycle import KernelResource
+from remote_kernel_provider.owner import DEAD, DETACHED, HostState, Owner, OwnerSelector
+
+log = logging.getLogger(__name__)
+
+KINDS = ("secrets", "configmaps", "services", "persistentvolumeclaims")
+"""Kinds of which a pod may own objects. They lose their owner where somebody deletes the pod and orphans them."""
+
+LEASES = Collection("leases", "/apis/coordination.k8s.io/v1")
+
+
+Find = Callable[[OwnerSelector], Awaitable[list[KernelResource]]]
+
+
+@dataclass(frozen=True)
+class Remnant:
+    """An object that belongs to no kernel any more.
+
+    Parameters
+    ----------
+    name
+        For a person.
+    path
+        In the API.
+    preconditions
+        What must still be true when it is deleted.
+    """
+
+    name: str
+    path: str
+    preconditions: Mapping[str, str]
+
+
+class Remains:
+    """Finds and removes what belongs to no kernel and to no living host.
+
+    Parameters
+    ----------
+    client
+        Of the cluster.
+    scope
+        What this host may see.
+    deaths
+        Who lives.
+    find
+        Lists the kernels of some owners.
+    """
+
+    def __init__(self, client: ClusterClient, scope: Scope, deaths: Deaths, find: Find) -> None:
+        self._client = client
+        self._scope = scope
+        self._deaths = deaths
+        self._find = find
+
+    async def expired_owners(self) -> list[OwnerSelector]:
+        """Return the hosts whose leases have run out, so that nobody of their machines may come for their kernels."""
+        found = []
+        for lease in await self._leases():
+            owner = _owner_of(lease)
+            if owner is not None and (await self._deaths.by_lease(lease)).word == DEAD:
+                found.append(OwnerSelector(host_id=owner.host_id, instance=owner.instance))
+        return found
+
+    async def clear(self, *, dry_run: bool) -> list[str]:
+        """Remove what is left, or only name it; what this host may not see or remove stays."""
+        remnants = [*await self._objects(), *await self._dead_leases()]
+        return [remnant.name for remnant in remnants if dry_run or await self._remove(remnant)]
+
+    async def _remove(self, remnant: Remnant) -> bool:
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": dict(remnant.preconditions)}
+        try:
+            await self._client.request("DELETE", remnant.path, body=options)
+        except ClusterError as error:
+            if error.code not in (404, 409):  # gone, or no longer what it was
+                log.warning("The %s, which a dead host left, could not be removed: %s", remnant.name, error)
+            return False
+        return True
+
+    async def _list(self, collection: Collection, selector: str) -> list[Document]:
+        try:
+            return await self._scope.visible(collection, selector)
+        except ClusterError as error:
+            if error.is_refusal:  # then whatever it is goes with its pod, or stays
+                return []
+            raise
+
+    async def _objects(self) -> list[Remnant]:
+        """Find objects whose pod is gone."""
+        found = [
+            (plural, item)
+            for plural in KINDS
+            for item in await self._list(Collection(plural, metadata_only=True), kernels_selector())
+        ]
+        lonely = await self._without_pods(item for _, item in found)
+        return [
+            _remnant(f"{plural.rstrip('s')} {metadata['namespace']}/{metadata['name']}", path, metadata)
+            for plural, item in found
+            if _generation(item) in lonely
+            for metadata in [item["metadata"]]
+            for path in [f"{CORE}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}"]
+        ]
+
+    async def _without_pods(self, items: Iterable[Document]) -> set[str]:
+        """Return the generations of those launches of dead hosts that have no pod."""
+        handles = {_generation(item): handle for item in items if (handle := handle_of(item)) is not None}
+        if not handles:
+            return set()
+        # Listed after the items, as pods are created before what belongs to them.
+        pods = await self._list(Collection("pods", metadata_only=True), kernels_selector())
+        alone = handles.keys() - {_generation(pod) for pod in pods}
+        return {generation for generation in alone if (await self._state(handles[generation])).word in (DEAD, DETACHED)}
+
+    async def _state(self, handle: KernelResource) -> HostState:
+        return await self._deaths.state(handle.owner, handle.data)
+
+    async def _leases(self) -> list[Document]:
+        return await self._list(LEASES, f"app={APP},component=host")
+
+    async def _dead_leases(self) -> list[Remnant]:
+        """Find leases of dead hosts that have no kernels left."""
+        found = []
+        for lease in await self._leases():
+            owner, metadata = _owner_of(lease), lease["metadata"]
+            if owner is None or await self._find(OwnerSelector(host_id=owner.host_id, instance=owner.instance)):
+                continue
+            written = {"locks": lease["spec"].get("holderIdentity"), "lease_namespace": metadata["namespace"]}
+            if (await self._deaths.state(owner, written)).word == DEAD:
+                name, path = metadata["name"], f"{leases_path(metadata['namespace'])}/{metadata['name']}"
+                version = {"resourceVersion": metadata["resourceVersion"]}  # it may come back and renew it
+                found.append(Remnant(f"lease {metadata['namespace']}/{name}", path, version))
+        return found
+
+
+def _remnant(name: str, path: str, metadata: Mapping[str, Any]) -> Remnant:
+    return Remnant(name, path, {"uid": metadata["uid"]})
+
+
+def _generation(item: Document) -> str:
+    return str((item["metadata"].get("labels") or {}).get(GENERATION_LABEL, ""))
+
+
+def _owner_of(lease: Document) -> Owner | None:
+    try:
+        written = json.loads(lease["metadata"]["annotations"][HOST_ANNOTATION])
+        return Owner("", str(written["host_id"]), str(written["instance"]))
+    except (KeyError, TypeError, ValueError):
+        return None  # none of ours
