@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks import adoption, docker, local, server
+from benchmarks import adoption, docker, kubernetes, kubernetes_scale, local, server
 from benchmarks.measuring import Row
 
 
@@ -31,9 +31,17 @@ async def main(chosen: list[str]) -> None:
             "server-idle": lambda: server.idle(folder / "server-idle"),
             "server-adoption": lambda: adoption.adoption(folder / "server-adoption"),
             "docker-launch": lambda: docker.launch(folder),
-            "docker-execute": lambda: docker.execute(folder),
-            "docker-crowd": lambda: docker.crowd(folder),
+            "docker-execute": docker.execute,
+            "docker-crowd": docker.crowd,
             "docker-idle": lambda: docker.idle(folder),
+            "kubernetes-launch": lambda: kubernetes.launch(folder),
+            "kubernetes-execute": kubernetes.execute,
+            "kubernetes-forward": kubernetes.forward,
+            "kubernetes-crowd": kubernetes.crowd,
+            "kubernetes-failure": kubernetes.failure,
+            "kubernetes-idle": lambda: kubernetes.idle(folder),
+            "kubernetes-memory": kubernetes.memory,
+            "kubernetes-scale": lambda: kubernetes_scale.scale(folder),
         }
         print(f"{'':<58} {'ours':>11} {'theirs':>11}  {'ratio':>6}     limit")
         for suite in chosen or suites:

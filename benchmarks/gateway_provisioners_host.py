@@ -1,4 +1,4 @@
-"""A host of the package gateway_provisioners, for docker.py: runs in an environment of its own.
+"""A host of the package gateway_provisioners, for peer.py: runs in an environment of its own.
 
 Argument: the folder of kernel specs. For each line of its input it launches the spec ``measured``, prints the seconds
 until a kernel_info reply, and ends the kernel.
