@@ -11,11 +11,16 @@ if os.environ.get("REQUIRE_BROWSER") != "1":
 
 from playwright.sync_api import Locator, Page, expect
 
+from remote_kernel_provider.testing.waiting import until
+
 SECONDS = 1000
 """Playwright counts milliseconds."""
 
 PATIENCE = 30 * SECONDS
 """For what a busy machine may take its time for."""
+
+RECONNECTION = 45
+"""Seconds in which a page has found its kernel again, once the server answers."""
 
 
 class Lab:
@@ -59,6 +64,26 @@ class Lab:
         dialog.locator(".jp-Dialog-button").get_by_text(button, exact=True).click()
         expect(dialog).to_have_count(0)
 
+    def notification(self, text: str) -> Locator:
+        """Return the notification that says what a regular expression matches."""
+        return self.page.locator(".Toastify__toast").filter(has_text=re.compile(text))
+
+    def acknowledge_death(self) -> None:
+        """Wait until JupyterLab says that the kernel died and is restarted, and agree."""
+        self.answer(self.dialog("appears to have died. It will restart automatically."), "Ok")
+
+    def crash_server(self) -> None:
+        """Kill the server, start it again, and wait until the page is connected to its one kernel."""
+        # It may come at any time, and says no more than that it tries to connect again.
+        self.page.add_locator_handler(
+            self.page.locator(".jp-Dialog").filter(has_text="Server Connection Error"),
+            lambda dialog: dialog.get_by_role("button", name="Close").click(),
+        )
+        self.server.crash()
+        (kernel,) = self.server.get("api/kernels")
+        path = f"api/kernels/{kernel['id']}"
+        until(lambda: self.server.get(path)["connections"], RECONNECTION, "the page is connected again")
+
     def restart(self) -> None:
         """Restart the kernel of the open notebook."""
         self.menu("Kernel", "Restart Kernel…")
@@ -82,10 +107,15 @@ class Lab:
     def new_notebook(self, display_name: str, *, ready: bool = True) -> "NotebookPanel":
         """Click on a kernel's card, and wait until the kernel is idle unless `ready` is false."""
         self.card(display_name).click()
-        notebook = NotebookPanel(self.page)
-        expect(notebook.panel).to_be_visible()
+        notebook = self.notebook()
         if ready:
             notebook.expect_status("Idle")
+        return notebook
+
+    def notebook(self) -> "NotebookPanel":
+        """Wait until a notebook is open, and return it."""
+        notebook = NotebookPanel(self.page)
+        expect(notebook.panel).to_be_visible()
         return notebook
 
 

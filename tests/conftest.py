@@ -22,6 +22,8 @@ import pytest
 if TYPE_CHECKING:
     from browsing import Lab
     from playwright.sync_api import BrowserContext, Page
+    from pods import PodHome
+    from quiet_network import QuietNetwork
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -480,7 +482,21 @@ def lab(home) -> Iterator[LabServer]:
 
 
 @pytest.fixture(scope="module")
-def browser():
+def quiet_network() -> Iterator["QuietNetwork | None"]:
+    """A network for the browser alone, where this process may make one."""
+    from quiet_network import QuietNetwork
+
+    try:
+        network = QuietNetwork()
+    except OSError:
+        yield None
+        return
+    yield network
+    network.close()
+
+
+@pytest.fixture(scope="module")
+def browser(quiet_network, tmp_path_factory):
     """Chromium.
 
     Of the module only: while Playwright's synchronous interface is open, a loop counts as running in this thread.
@@ -489,6 +505,8 @@ def browser():
     need_for_browser(program, "no Chromium is on PATH (chromium, chromium-browser, google-chrome)")
     from playwright.sync_api import sync_playwright
 
+    if quiet_network is not None:
+        program = quiet_network.wrap(program, tmp_path_factory.mktemp("browser"))
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
         yield chromium
@@ -496,11 +514,13 @@ def browser():
 
 
 @pytest.fixture
-def new_page(request, browser) -> Iterator[Callable[[LabServer], "Page"]]:
+def new_page(request, browser, quiet_network) -> Iterator[Callable[[LabServer], "Page"]]:
     """Open empty pages for a server, with nothing remembered; of a failing test they leave what was on them."""
     contexts: list[tuple[BrowserContext, LabServer]] = []
 
     def open_page(server: LabServer) -> "Page":
+        if quiet_network is not None:
+            quiet_network.offer(server.port)
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         context.set_default_timeout(30_000)
         contexts.append((context, server))
@@ -586,6 +606,19 @@ def make_home(tmp_path_factory):
         for process in home.kernel_processes():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+@pytest.fixture(scope="module")
+def pods(make_home, cluster) -> Iterator["PodHome"]:
+    """A home whose kernels run in a namespace of the cluster; one for all tests of a module."""
+    from cluster import sharing
+    from cluster.fixtures import Namespace
+    from pods import PodHome
+
+    with sharing.turn(False):  # of tests that harm the cluster
+        namespace = Namespace(cluster)
+    yield PodHome(make_home("pods"), cluster, namespace)
+    namespace.remove()
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Jupyter's conformance suite for kernels, with ipykernel's samples, on the kernel that TESTED_KERNEL names.
 
-A program of its own, run by test_stock_clients.py: the suite starts its kernel in this process's environment.
+A program of its own, run by clients.py: the suite starts its kernel in this process's environment.
 """
 
 import os

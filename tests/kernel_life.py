@@ -1,8 +1,7 @@
 """Takes one kernel through its life by jupyter_client's blocking manager, and prints what it saw as one line of JSON.
 
-A program of its own, run by test_gateway_provisioners_launcher.py and test_argv_clients.py. Arguments: the kernel's
-name, the policy of transport encryption, how the kernel ends (`shutdown`, `kill` or `death`), and `argv` for a client
-that knows no kernel provisioners.
+A program of its own, run by clients.py. Arguments: the kernel's name, the policy of transport encryption, how the
+kernel ends (`shutdown`, `kill` or `death`), and `argv` for a client that knows no kernel provisioners.
 """
 
 import json

@@ -37,7 +37,7 @@ PACKAGES = ("remote_kernel_provider", "docker_kernel_provider", "kubernetes_kern
 
 OF_STOCK_JUPYTER = {"console", "execute", "kernelspec", "lab", "labextension", "nbconvert", "server"}
 OF_STOCK_JUPYTER |= {"--paths", "--data-dir", "--runtime-dir"}
-OTHER_PROGRAMS = {"curl", "docker", "echo", "papermill", "pip", "pytest", "python"}
+OTHER_PROGRAMS = {"curl", "docker", "echo", "kubectl", "papermill", "pip", "pytest", "python"}
 
 
 def blocks(page: Path, language: str) -> Iterator[str]:

@@ -8,18 +8,12 @@ import venv
 from pathlib import Path
 
 import pytest
+from clients import LIVED, live
 
 pytestmark = [pytest.mark.slow, pytest.mark.peers, pytest.mark.timeout(600)]
 
 REQUIREMENTS = ("gateway_provisioners==0.5.0", "ipykernel==7.4.0")
-LIFE = Path(__file__).with_name("kernel_life.py")
-SEEN = {
-    "answer": "42\n",
-    "interrupted": "busy\nKeyboardInterrupt",
-    "kept": "42\n",
-    "restarted": "NameError",
-    "another process": True,
-}
+SEEN = {**LIVED, "another process": True}
 
 
 @pytest.fixture(scope="session")
@@ -66,21 +60,18 @@ def launcher(request, home):
 
 @pytest.mark.parametrize("encryption", ["auto", "required"])
 def test_a_kernel_lives_and_is_shut_down(home, launcher, encryption, tmp_path):
-    lived = home.run(sys.executable, LIFE, launcher, encryption, "shutdown", env={"TMPDIR": str(tmp_path)})
-    assert json.loads(lived.stdout) == {**SEEN, "encrypted": True}
+    assert live(home, launcher, encryption, TMPDIR=str(tmp_path)) == {**SEEN, "encrypted": True}
     # The peer's launcher takes half a minute to end by itself: it is ended before it tidies up.
     assert launcher == "peers_launcher" or list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("ending", ["kill", "death"])
 def test_a_kernel_that_is_killed_leaves_no_process(home, launcher, ending, tmp_path):
-    lived = home.run(sys.executable, LIFE, launcher, "auto", ending, env={"TMPDIR": str(tmp_path)})
-    assert json.loads(lived.stdout) == {**SEEN, "encrypted": True}
+    assert live(home, launcher, ending=ending, TMPDIR=str(tmp_path)) == {**SEEN, "encrypted": True}
 
 
 def test_the_operator_can_forbid_encryption(home, launcher):
-    lived = home.run(sys.executable, LIFE, launcher, "auto", "shutdown", env={"RKP_TRANSPORT_ENCRYPTION": "disabled"})
-    assert json.loads(lived.stdout) == {**SEEN, "encrypted": False}
+    assert live(home, launcher, RKP_TRANSPORT_ENCRYPTION="disabled") == {**SEEN, "encrypted": False}
 
 
 def test_the_ports_lie_in_the_range_of_the_operator(home, launcher):

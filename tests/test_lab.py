@@ -68,7 +68,7 @@ def test_a_killed_kernel_comes_back_and_the_log_says_why_it_died(ui, display_nam
     kernel_id = ui.server.get("api/kernels")[0]["id"]
     before = notebook.pid()
     os.kill(before, signal.SIGKILL)
-    ui.answer(ui.dialog("appears to have died. It will restart automatically."), "Ok")
+    ui.acknowledge_death()
     notebook.expect_status("Starting", "Idle")  # Lab goes on from "Starting" with the next cell, for any kernel
     after = notebook.pid()
     assert after != before

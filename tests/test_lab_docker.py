@@ -13,10 +13,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 COMMAND = "python3 -m ipykernel_launcher -f {connection_file}"
 SLOW = f"""sh -c 'sleep 4; exec "$@"' sh {COMMAND}"""
-RESTARTS = "appears to have died. It will restart automatically."
-TOAST = ".Toastify__toast"
-RECONNECTION = 45
-"""Seconds in which the page has found its kernel again, once the server answers."""
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +54,10 @@ def test_a_slow_start_is_shown_and_what_the_form_says_holds(lab, server, shared_
     form = lab.dialog("Launch slow in Docker")
     form.get_by_label(re.compile("memory limit", re.IGNORECASE)).fill("300Mi")
     lab.answer(form, "Launch")
-    expect(lab.page.locator(TOAST).filter(has_text=re.compile(r"slow in Docker: .* · [1-9] s"))).to_be_visible(
-        timeout=PATIENCE
-    )
+    expect(lab.notification(r"slow in Docker: .* · [1-9] s")).to_be_visible(timeout=PATIENCE)
     (container,) = containers(server, shared_engine)
     assert shared_engine.client.inspect_container(container["Id"])["HostConfig"]["Memory"] == 300 * 2**20
-    expect(lab.page.locator(TOAST).filter(has_text="slow in Docker is ready")).to_be_visible(timeout=PATIENCE)
+    expect(lab.notification("slow in Docker is ready")).to_be_visible(timeout=PATIENCE)
 
 
 def test_a_day_of_a_kernel_in_a_container(lab, server, shared_engine):
@@ -83,13 +77,7 @@ def test_a_day_of_a_kernel_in_a_container(lab, server, shared_engine):
     assert after["Id"] != before["Id"]
 
     assert notebook.value_of("kept = 6 * 7; print('kept')") == "kept"
-    lab.page.add_locator_handler(
-        lab.page.locator(".jp-Dialog").filter(has_text="Server Connection Error"),
-        lambda dialog: dialog.get_by_role("button", name="Close").click(),
-    )
-    server.crash()
-    (kernel,) = server.get("api/kernels")
-    until(lambda: server.get(f"api/kernels/{kernel['id']}")["connections"], RECONNECTION, "the page is connected again")
+    lab.crash_server()
     notebook.expect_status("Idle")
     assert notebook.value_of("print(kept)") == "42"
     (adopted,) = containers(server, shared_engine)
@@ -107,7 +95,7 @@ def test_the_reason_of_a_death_is_in_the_cell_that_ran(lab, server, shared_engin
     expect(output).to_contain_text("busy", timeout=PATIENCE)
     kill(server, shared_engine)
     expect(output.last).to_contain_text("its process was ended by signal 9 (SIGKILL)", timeout=10 * SECONDS)
-    lab.answer(lab.dialog(RESTARTS), "Ok")
+    lab.acknowledge_death()
     notebook.expect_status("Starting", "Idle", seconds=60)
     assert notebook.value_of("6 * 7") == "42"
 
@@ -116,9 +104,9 @@ def test_the_reason_of_an_idle_kernels_death_is_told(lab, server, shared_engine)
     notebook = lab.new_notebook("debian in Docker", ready=False)
     notebook.expect_status("Idle", seconds=60)
     kill(server, shared_engine)
-    death = lab.page.locator(TOAST).filter(has_text="died: its process was ended by signal 9 (SIGKILL)")
+    death = lab.notification(r"died: its process was ended by signal 9 \(SIGKILL\)")
     expect(death).to_be_visible(timeout=10 * SECONDS)
-    lab.answer(lab.dialog(RESTARTS), "Ok")
+    lab.acknowledge_death()
     notebook.expect_status("Starting", "Idle", seconds=60)
 
 

@@ -62,10 +62,6 @@ def with_parameters(staged, **properties: object) -> str:
     return name
 
 
-def toast(lab, text: str) -> Locator:
-    return lab.page.locator(".Toastify__toast").filter(has_text=re.compile(text))
-
-
 def panel(lab) -> Locator:
     """Open the panel."""
     lab.page.get_by_role("tab", name="Remote Kernels").click()
@@ -88,26 +84,26 @@ class TestNotifications:
         name = staged.add(pulling(6))
         lab = open_launcher()
         notebook = lab.new_notebook(name, ready=False)
-        progress = toast(lab, f"{name}: pulling its image, 2 of 5 layers · [1-9] s")
+        progress = lab.notification(f"{name}: pulling its image, 2 of 5 layers · [1-9] s")
         expect(progress).to_be_visible(timeout=PATIENCE)
         seconds = progress.inner_text()
         expect(progress).not_to_have_text(seconds, timeout=5 * SECONDS)
-        expect(toast(lab, f"{name} is ready after [6-9] s")).to_be_visible(timeout=PATIENCE)
+        expect(lab.notification(f"{name} is ready after [6-9] s")).to_be_visible(timeout=PATIENCE)
         notebook.expect_status("Idle")
-        expect(lab.page.locator(".Toastify__toast")).to_have_count(0, timeout=PATIENCE)
+        expect(lab.notification("")).to_have_count(0, timeout=PATIENCE)
 
     def test_a_later_page_shows_a_launch_and_cancels_it_and_what_was_closed_stays_closed(self, open_launcher, staged):
         name = staged.add(FOR_EVER)
         first = open_launcher()
         notebook = first.new_notebook(name, ready=False)
         notebook.expect_status("Connecting")
-        toast(first, "2 of 5 layers").get_by_title("Hide notification").click()
+        first.notification("2 of 5 layers").get_by_title("Hide notification").click()
         second = open_launcher()
-        progress = toast(second, "2 of 5 layers")
+        progress = second.notification("2 of 5 layers")
         expect(progress).to_be_visible()
-        assert toast(first, "2 of 5 layers").count() == 0, "what its user has closed is open again"
+        assert first.notification("2 of 5 layers").count() == 0, "what its user has closed is open again"
         progress.get_by_role("button", name="Cancel").click()
-        expect(toast(second, f"{name}: the launch was cancelled")).to_be_visible()
+        expect(second.notification(f"{name}: the launch was cancelled")).to_be_visible()
         staged.home.assert_nothing_left()
         assert staged.listed() == staged.server.get("api/sessions") == []
 
@@ -116,7 +112,7 @@ class TestNotifications:
         lab = open_launcher()
         notebook = lab.new_notebook(name, ready=False)
         notebook.expect_status("Connecting")
-        toast(lab, "2 of 5 layers").get_by_role("button", name="Cancel").click()
+        lab.notification("2 of 5 layers").get_by_role("button", name="Cancel").click()
         expect(notebook.kernel_name).to_have_text("No Kernel")
         expect(lab.page.locator(".jp-Dialog")).to_have_count(0)
         staged.home.assert_nothing_left()
@@ -126,7 +122,7 @@ class TestNotifications:
         lab = open_launcher()
         lab.new_notebook(name, ready=False)
         lab.answer(lab.dialog("Error Starting Kernel"), "Ok")
-        failure = toast(lab, re.escape(NO_ROOM["message"]))
+        failure = lab.notification(re.escape(NO_ROOM["message"]))
         expect(failure).to_have_class(re.compile("error"))
         failure.get_by_role("button", name="Show Log").click()
         log = lab.dialog(f"Log of {name}")
@@ -139,14 +135,14 @@ class TestNotifications:
         lab = open_launcher()
         notebook = lab.new_notebook(name)
         pid = int(notebook.value_of("import os; os.write(2, b'words of the kernel\\n'); print(os.getpid())"))
-        expect(lab.page.locator(".Toastify__toast")).to_have_count(0)  # an ordinary launch is not worth a word
+        expect(lab.notification("")).to_have_count(0)  # an ordinary launch is not worth a word
         staged.script(name, pulling(4))
         os.kill(pid, signal.SIGKILL)
-        death = toast(lab, rf"{name} died: its process was ended by signal 9 \(SIGKILL\)\. It is being restarted")
+        death = lab.notification(rf"{name} died: its process was ended by signal 9 \(SIGKILL\)\. It is being restarted")
         expect(death).to_be_visible()
-        expect(toast(lab, rf"{name} \(restart\): pulling its image")).to_be_visible()
-        lab.answer(lab.dialog("appears to have died. It will restart automatically."), "Ok")
-        expect(toast(lab, f"{name} is ready")).to_be_visible(timeout=PATIENCE)
+        expect(lab.notification(rf"{name} \(restart\): pulling its image")).to_be_visible()
+        lab.acknowledge_death()
+        expect(lab.notification(f"{name} is ready")).to_be_visible(timeout=PATIENCE)
         death.get_by_role("button", name="Show Log").click()
         expect(lab.dialog(f"Log of {name}")).to_be_visible()
 
@@ -155,7 +151,7 @@ class TestNotifications:
         lab = open_launcher()
         notebook = lab.new_notebook("Ordinary")
         expect(notebook.run("print(6 * 7)")).to_have_text("42\n")
-        expect(lab.page.locator(".Toastify__toast")).to_have_count(0)
+        expect(lab.notification("")).to_have_count(0)
         expect(panel(lab)).to_contain_text("No remote kernel is running.")
 
 

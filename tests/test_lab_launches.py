@@ -122,7 +122,7 @@ def test_a_death_under_a_busy_cell_stands_in_the_cell_and_is_saved(open_launcher
     output = notebook.run("import time\nprint('busy')\ntime.sleep(600)")
     expect(output).to_have_text("busy\n")
     os.kill(pid, signal.SIGKILL)
-    lab.answer(lab.dialog("appears to have died. It will restart automatically."), "Ok")
+    lab.acknowledge_death()
     expect(output.last).to_have_text(f"{KILLED}\n")
     expect(notebook.run("print(6 * 7)")).to_have_text("42\n", timeout=PATIENCE)
     saved = staged.home.work / lab.save_new_notebook()
@@ -138,7 +138,7 @@ def test_a_kernel_that_is_not_restarted_says_why(open_launcher, staged):
     pid = notebook.pid()
     staged.script(name, failure=REFUSED)
     os.kill(pid, signal.SIGKILL)
-    lab.answer(lab.dialog("appears to have died. It will restart automatically."), "Ok")
+    lab.acknowledge_death()
     assert REFUSED["message"] in reason_in_dialog(lab, "Error Starting Kernel")
     notebook.expect_status("Disconnected")
 
@@ -149,7 +149,7 @@ def test_a_kernel_that_dies_too_often_says_why_in_the_cell_and_in_a_dialog(open_
     notebook = lab.new_notebook(name)
     for _ in range(staged.restart_limit):
         os.kill(notebook.pid(), signal.SIGKILL)
-        lab.answer(lab.dialog("appears to have died. It will restart automatically."), "Ok")
+        lab.acknowledge_death()
     output = notebook.run("import os\nos.kill(os.getpid(), 9)")
     assert reason_in_dialog(lab, "Error Starting Kernel") == KILLED
     expect(output).to_have_text(f"{KILLED}\n")

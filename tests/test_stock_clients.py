@@ -1,16 +1,16 @@
 """The clients that Jupyter's users have, unchanged, on the installed kernel; each runs as a program of its own."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-import nbformat
 import pytest
+from clients import assert_conforms, outputs, printed, write_notebook
 
 pytestmark = pytest.mark.slow
 
@@ -29,16 +29,7 @@ def nothing_is_left(home):
 def notebook(home, kernel_name):
     """Make a notebook of code cells for the installed kernel."""
 
-    def make(*cells: str, parameters: str = "") -> Path:
-        document = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        document.metadata["kernelspec"] = {"name": kernel_name, "display_name": "any", "language": "python"}
-        if parameters:
-            document.cells.insert(0, nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
-        file = home.work / "notebook.ipynb"
-        nbformat.write(document, file)
-        return file
-
-    return make
+    return partial(write_notebook, home, kernel_name)
 
 
 @pytest.fixture
@@ -47,14 +38,6 @@ def broken(home):
     for file in (home.specs / "broken").iterdir():
         file.unlink()
     (home.specs / "broken").rmdir()
-
-
-def outputs(file: Path) -> list:
-    return [output for cell in nbformat.read(file, 4).cells for output in cell.get("outputs", [])]
-
-
-def printed(file: Path) -> str:
-    return "".join(output.text for output in outputs(file) if output.output_type == "stream")
 
 
 @contextmanager
@@ -318,8 +301,4 @@ except Exception as error:
 
 
 def test_the_conformance_suite_of_jupyter_passes(home, kernel_name):
-    pytest.importorskip("jupyter_kernel_test")
-    suite = Path(__file__).with_name("ipykernel_conformance.py")
-    result = home.run(sys.executable, suite, "--verbose", env={"TESTED_KERNEL": kernel_name})
-    assert result.stderr.count("... ok") + 1 == int(re.search(r"^Ran (\d+) tests", result.stderr, re.MULTILINE)[1])
-    assert result.stderr.endswith("OK (skipped=1)\n")  # a part of test_history that ipykernel's own test leaves out
+    assert_conforms(home, kernel_name)

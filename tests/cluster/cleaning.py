@@ -70,6 +70,6 @@ def remove_traces(root: Path) -> None:
         with contextlib.suppress(OSError):  # not empty: somebody else's as well
             folder.rmdir()
     for top in [*Path("/sys/fs/cgroup").glob("*/kubepods"), Path("/sys/fs/cgroup/kubepods")]:
-        for folder, _, _ in os.walk(top, topdown=False):
+        for group, _, _ in os.walk(top, topdown=False):
             with contextlib.suppress(OSError):
-                Path(folder).rmdir()
+                Path(group).rmdir()

@@ -18,7 +18,8 @@ ADDRESS = "10.99.0.1"
 """Of the node, the API server and the cluster's DNS."""
 PORT = 16443
 BRIDGE = "rkpkube0"
-PODS = "10.244.0.0/24"
+PODS, GATEWAY = "10.244.0.0/24", "10.244.0.1"
+"""Addresses of the pods, and the machine's own among them."""
 SERVICES, API_SERVICE = "10.96.0.0/16", "10.96.0.1"
 ETCD, ETCD_PEER = "http://127.0.0.1:23790", "http://127.0.0.1:23800"
 

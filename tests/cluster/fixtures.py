@@ -60,8 +60,11 @@ class Namespace:
 
     def objects(self) -> list[str]:
         """Name all that kernels can leave in it."""
+        from kubernetes import client
+
+        coordination = client.CoordinationV1Api(self.api.api_client)
         pods, secrets = self.api.list_namespaced_pod(self.name), self.api.list_namespaced_secret(self.name)
-        found = [*pods.items, *secrets.items]
+        found = [*pods.items, *secrets.items, *coordination.list_namespaced_lease(self.name).items]
         return [f"{type(each).__name__} {each.metadata.name}" for each in found]
 
     def describe(self) -> str:
@@ -116,19 +119,27 @@ def cluster() -> Iterator[ClusterUnderTest]:
 
 @pytest.fixture(autouse=True)
 def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let a test that harms the cluster run alone; the first of a test's fixtures, so that none of them is in its way."""
+    """Let no test harm the cluster under another one; comes before what other fixtures make in it."""
     needed = request.fixturenames
-    with sharing.turn("own_cluster" in needed) if "cluster" in needed and not FOREIGN else nullcontext():
+    shares = "cluster" in needed and "own_cluster" not in needed and not FOREIGN
+    with sharing.turn(alone=False) if shares else nullcontext():
         yield
 
 
-@pytest.fixture
-def own_cluster(cluster: ClusterUnderTest) -> Iterator[Cluster]:
-    """The cluster, where a test may harm it: nobody else uses it meanwhile, and afterwards it works again."""
+@pytest.fixture(scope="module")
+def _alone(cluster: ClusterUnderTest) -> Iterator[Cluster]:
+    """Have the cluster for oneself until the end of the module: whoever waits for it waits once."""
     if cluster.own is None:
         pytest.skip("this test would harm the cluster of TEST_KUBECONFIG")
-    yield cluster.own
-    cluster.own.recover()
+    with sharing.turn(alone=True):
+        yield cluster.own
+
+
+@pytest.fixture
+def own_cluster(_alone: Cluster) -> Iterator[Cluster]:
+    """The cluster, where a test may harm it: nobody else uses it meanwhile, and afterwards it works again."""
+    yield _alone
+    _alone.recover()
 
 
 @pytest.fixture

@@ -63,8 +63,8 @@ def write_image(
     """
     top = archive.with_name(f"{folder.name}.layer")
     with tarfile.open(top, "w") as layer:
-        for entry in sorted(folder.iterdir()):
-            layer.add(entry, arcname=entry.name, filter=_owned_by_root)
+        for child in sorted(folder.iterdir()):
+            layer.add(child, arcname=child.name, filter=_owned_by_root)
     layers = [*([base] if base else []), top]
     digests = [_digest(file) for file in layers]
     image = {

@@ -28,6 +28,8 @@ class Relay:
         self._open = True
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._answering = asyncio.Event()
+        self._answering.set()
         self.sent = 0
         """Bytes that clients sent."""
         self._server = self._run(self._listen())
@@ -58,6 +60,8 @@ class Relay:
         to_server = writer.get_extra_info("peername")[:2] == self._target
         while data := await reader.read(65536):
             await self._flowing.wait()
+            if not to_server:
+                await self._answering.wait()
             self.sent += len(data) if to_server else 0
             writer.write(data)
             await writer.drain()
@@ -75,9 +79,14 @@ class Relay:
         """Keep the connections, and let nothing through."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
+    def deafen(self) -> None:
+        """Let through what clients send, and no answer."""
+        self._loop.call_soon_threadsafe(self._answering.clear)
+
     def mend(self) -> None:
         """Take connections again, and let everything through."""
         self._open = True
+        self._loop.call_soon_threadsafe(self._answering.set)
         self._loop.call_soon_threadsafe(self._flowing.set)
 
     def close(self) -> None:

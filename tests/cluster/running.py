@@ -1,11 +1,13 @@
 """Starting and stopping the cluster's programs, so that nothing of them is left."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,7 +120,7 @@ class Cluster:
             if not self._pid(name):
                 self.start(name)
         _wait(60, "the API server", self.answers)
-        self.kubectl("uncordon", NODE)
+        self.kubectl("patch", "node", NODE, "--patch", '{"spec": {"taints": null, "unschedulable": null}}')
         self.kubectl("delete", "pod", "recovered", "--ignore-not-found", "--grace-period=1", "--wait=true")
         self.kubectl("run", "recovered", f"--image={PAUSE_IMAGE}", "--restart=Never")
         _wait(60, "a pod", lambda: bool(self.kubectl(*_reached("Ready", "pod/recovered"), check=False)))
@@ -126,11 +128,24 @@ class Cluster:
 
     def load(self, archive: Path) -> None:
         """Make the images of an archive available to the pods."""
-        run("ctr", "-a", str(self._folders.socket), "-n", "k8s.io", "images", "import", str(archive))
+        self._ctr("images", "import", str(archive))
+
+    def has(self, image: str) -> bool:
+        """Whether an image of Docker's is available to the pods."""
+        return bool(self._ctr("images", "ls", "--quiet", f"name==docker.io/{image}").strip())
+
+    def _ctr(self, *words: str) -> str:
+        return run("ctr", "-a", str(self._folders.socket), "-n", "k8s.io", *words)
 
     def start(self, name: str) -> None:
         """Start one program again."""
         self._start(name, _commands(str(self._built.binary), self._folders)[name])
+
+    def compact(self, revision: int) -> None:
+        """Let etcd forget all that was before a revision, which is a resourceVersion."""
+        body = json.dumps({"revision": str(revision), "physical": True}).encode()
+        request = urllib.request.Request(f"{ETCD}/v3/kv/compaction", body, {"Content-Type": "application/json"})
+        urllib.request.urlopen(request, timeout=POLITE).close()
 
     def _start(self, name: str, command: list[str]) -> None:
         with (self._folders.root / "logs" / f"{name}.log").open("ab") as output:
