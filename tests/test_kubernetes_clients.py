@@ -13,7 +13,7 @@ from pods import COMMAND
 
 from remote_kernel_provider.testing.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 PLOT = 'from IPython.display import SVG; SVG(\'<svg xmlns="http://www.w3.org/2000/svg"><circle r="9"/></svg>\')'
 

@@ -8,7 +8,7 @@ import pytest
 from cluster.loading import load_from_engine
 from engine.peer_image import make_peer_image, write_peer_kubernetes_spec
 
-pytestmark = [pytest.mark.slow, pytest.mark.peers, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.peers, pytest.mark.timeout(600)]
 
 LIFE = Path(__file__).with_name("kernel_life.py")
 SEEN = {

@@ -7,7 +7,7 @@ from cluster.relay import Relay
 from pods import PodHome
 from test_server_survival import Server, Tab
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 TICK = """
 import time

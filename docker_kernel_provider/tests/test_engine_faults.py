@@ -66,7 +66,7 @@ def until_known(manager) -> None:
 
 def assert_launch_fails(spare, kernels, seconds: float) -> None:
     """Kill the engine so many seconds after a launch began, of a kernel that would never answer."""
-    silent = ("sleep", "600", "{connection_file}")
+    silent = ("sh", "-c", "exec sleep 600", "{connection_file}")
     kernels.add_spec("silent", silent, config={"launch_timeout": seconds + 2, "wait_timeout": seconds + 2})
 
     async def launch() -> None:

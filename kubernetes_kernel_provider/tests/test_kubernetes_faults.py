@@ -14,7 +14,7 @@ from remote_kernel_provider.private_loop import PRIVATE_LOOP
 from remote_kernel_provider.testing.client import Notebook
 from remote_kernel_provider.testing.waiting import run, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 NOTICED = 20.0
 """Seconds after a break in which a host knows again what happened meanwhile."""

@@ -13,7 +13,7 @@ from remote_kernel_provider.sweep import find_orphans, sweep_dead
 from remote_kernel_provider.testing.other_host import OtherHost
 from remote_kernel_provider.testing.waiting import run, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 STEPS = {
     "before the lease": "at_request('POST', 'leases', before=True)",

@@ -206,6 +206,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_each_verb_is_used(in_namespace, users, used, tmp_path, monkeypatch):
     for kind in ("DATA", "RUNTIME", "CONFIG"):
         monkeypatch.setenv(f"JUPYTER_{kind}_DIR", str(tmp_path / kind.lower()))
@@ -275,6 +276,7 @@ def named_rules(message: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 class TestAHostInAPod:
     def test_launches_talks_lists_and_deletes(self, host):

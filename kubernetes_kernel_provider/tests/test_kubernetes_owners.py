@@ -20,7 +20,7 @@ from remote_kernel_provider.testing.kernels import Kernels
 from remote_kernel_provider.testing.other_host import OtherHost
 from remote_kernel_provider.testing.waiting import run, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SOON = 0.5
 

@@ -20,7 +20,7 @@ from remote_kernel_provider.sweep import sweep_dead
 from remote_kernel_provider.testing.kernels import Kernels
 from remote_kernel_provider.testing.waiting import run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 KERNELS = 120
 """More than the hundred connections that a pool has by default."""

@@ -20,7 +20,7 @@ from remote_kernel_provider.testing.client import Notebook
 from remote_kernel_provider.testing.kernels import Kernels
 from remote_kernel_provider.testing.waiting import run, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 FINE = template_with("terminationGracePeriodSeconds: 5")
 CONFIG_MAP = '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: "{{ kernel_pod_name }}"}\n'

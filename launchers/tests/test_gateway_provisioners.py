@@ -127,6 +127,7 @@ def test_docker_provisioner_runs_our_image(peer_python: Path, tmp_path: Path, sh
     assert shared_engine.containers("app=gateway-provisioners") == []
 
 
+@pytest.mark.long
 def test_kubernetes_provisioner_runs_our_image(
     peer_python: Path, tmp_path: Path, shared_engine: Any, cluster: Any, namespace: Any
 ) -> None:
