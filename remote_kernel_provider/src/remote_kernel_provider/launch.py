@@ -21,7 +21,13 @@ from remote_kernel_provider.connection.assigned import assign_connection, check_
 from remote_kernel_provider.connection.channels import KernelChannels
 from remote_kernel_provider.connection.info import ConnectionInfo
 from remote_kernel_provider.connection.reported import Expectation
-from remote_kernel_provider.errors import KernelDiedError, LaunchError, LaunchTimeoutError, RemoteKernelError
+from remote_kernel_provider.errors import (
+    KernelDiedError,
+    KernelGoneError,
+    LaunchError,
+    LaunchTimeoutError,
+    RemoteKernelError,
+)
 from remote_kernel_provider.host import Host
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
 from remote_kernel_provider.lifecycle import (
@@ -261,7 +267,14 @@ class _Attempt:
                     raise self._died()
                 if not done:
                     raise self._late()
-            return await answering
+            try:
+                return await answering
+            except KernelGoneError:  # a route found it gone before the watch, which knows why, has told its end
+                await asyncio.wait({following}, timeout=self._remaining())
+                if not following.done():
+                    raise
+                await following
+                raise self._died() from None
 
     async def _follow(self, resource: KernelResource, changed: asyncio.Event) -> None:
         """Report each status, and return when the kernel has ended."""
