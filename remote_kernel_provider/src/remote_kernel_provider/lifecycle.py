@@ -361,7 +361,13 @@ class LifecycleManager(ABC):
 
     @abstractmethod
     async def route(self, resource: KernelResource, ports: Sequence[int]) -> Route:
-        """Give the addresses at which this host reaches those ports of the kernel."""
+        """Give the addresses at which this host reaches those ports of the kernel.
+
+        Raises
+        ------
+        KernelGoneError
+            When it has ended; a launch then waits for the watch, which knows why.
+        """
 
     @abstractmethod
     async def remember(self, resource: KernelResource, memory: KernelMemory) -> None:

@@ -236,7 +236,7 @@ class SwarmLifecycleManager(LifecycleManager):
                 raise KernelGoneError(f"kernel {resource.kernel_id} has no service any more") from None
             raise
         if seen.status.phase.ended:
-            raise LaunchError(f"kernel {resource.kernel_id} has ended: {seen.status.sentence()}", status=seen.status)
+            raise KernelGoneError(f"kernel {resource.kernel_id} has ended: {seen.status.sentence()}")
         return await self._ways.route(resource, seen, ports)
 
     async def remember(self, resource: KernelResource, memory: KernelMemory) -> None:
