@@ -192,6 +192,8 @@ class DockerLifecycleManager(LifecycleManager):
             raise KernelGoneError(f"kernel {resource.kernel_id} has no container any more")
         route = route_of(container, ports)
         if route is None:
+            if status_of(container).phase.ended:
+                raise KernelGoneError(f"kernel {resource.kernel_id} has ended")
             raise LaunchError(f"the container of kernel {resource.kernel_id} has no address in its network")
         return route
 
