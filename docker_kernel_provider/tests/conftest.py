@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from engine.images import KERNEL
 from docker_kernel_provider.provider import DockerKernelProvider
 from remote_kernel_provider.configuration import load_settings
 from remote_kernel_provider.host import Host
+from remote_kernel_provider.testing import isolation
 from remote_kernel_provider.testing.kernels import Kernels
 from remote_kernel_provider.testing.waiting import run
 
@@ -24,13 +24,7 @@ CONFIG = {"image_name": KERNEL, "transport_encryption": "disabled"}
 @pytest.fixture
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the test Jupyter folders of its own; the `kernels` folder in them."""
-    for name in list(os.environ):
-        if name.startswith(("RKP_", "GP_", "EG_", "K8SKP_", "KERNEL_")):
-            monkeypatch.delenv(name)
-    for kind in ("DATA", "RUNTIME", "CONFIG"):
-        monkeypatch.setenv(f"JUPYTER_{kind}_DIR", str(tmp_path / kind.lower()))
-    monkeypatch.delenv("JUPYTER_PATH", raising=False)
-    return tmp_path / "data" / "kernels"
+    return isolation.own_folders(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -120,7 +120,9 @@ class TestParameters:
         assert look(manager)["shm"] == 2**25
 
     def test_users_groups_folders_and_labels(self, kernels, engine):
-        manager = start(kernels, uid=2000, gid=2001, groups=[2002], working_dir="/tmp", labels={"team": "blue"})
+        platform = f"linux/{engine.client.version()['Arch']}"
+        who = {"uid": 2000, "gid": 2001, "groups": [2002]}
+        manager = start(kernels, **who, working_dir="/tmp", labels={"team": "blue"}, platform=platform)
         seen = look(manager)
         assert (seen["ids"], sorted(seen["groups"]), seen["folder"]) == ([2000, 2001], [2001, 2002], "/tmp")
         assert engine.client.inspect_container(manager.resource.id)["Config"]["Labels"]["team"] == "blue"

@@ -1,5 +1,6 @@
 """Hosts and engines that go and come: routes, adoption, owners, and what is left of those that died."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from remote_kernel_provider.errors import ConfigurationError, KernelGoneError, L
 from remote_kernel_provider.owner import OwnerSelector
 from remote_kernel_provider.sweep import find_orphans
 from remote_kernel_provider.testing.client import Notebook, Outcome
+from remote_kernel_provider.testing.other_host import OtherHost
 from remote_kernel_provider.testing.waiting import run, until
 
 pytestmark = pytest.mark.slow
@@ -192,6 +194,58 @@ print(PRIVATE_LOOP.run(launch()).resource.owner.instance)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith("client-")
         assert kernels.find() == []
+
+
+class TestTheCommandLine:
+    def test_it_lists_shows_sweeps_and_stops_across_hosts(self, kernels):
+        code = "import sys, tiny_kernel; print('its words', flush=True); tiny_kernel.main(sys.argv[1:])"
+        kernels.add_spec("talking", ("python", "-c", code, *TINY[3:]))
+        own = kernels.start("talking")
+        with OtherHost("docker", "tiny") as other:
+            foreign = other.resource()
+            assert "its words" in remote_kernel("logs", own.kernel_id).stdout
+            other.kill()
+        listed = {kernel["id"]: kernel["host"] for kernel in json.loads(remote_kernel("ps", "--json").stdout)}
+        assert listed == {own.kernel_id: "alive", foreign.kernel_id: "dead"}
+        found = json.loads(remote_kernel("sweep", "--dry-run", "--json").stdout)["objects"]
+        assert [(each["kind"], each["name"], each["kernel"]) for each in found] == [
+            ("container", foreign.id, foreign.kernel_id)
+        ]
+        assert foreign.kernel_id in remote_kernel("sweep").stdout
+        assert kernels.find() == [own.resource]
+        assert remote_kernel("stop", own.kernel_id).returncode == 0
+        run(own.wait(), 20)
+        assert kernels.find() == []
+
+
+def test_what_goes_with_a_kernel_is_named(kernels, engine):
+    """Its container, a volume that nobody named, and who adopted it; not a volume with a name."""
+    made = engine.client.create_container(KERNEL, "true")
+    image = engine.client.commit(made["Id"], "rkp-test/volumes", "1", changes="VOLUME /data")
+    engine.client.remove_container(made["Id"])
+    engine.client.create_volume("rkp-test-named")
+    kernels.host.settings.docker_volumes = ["rkp-test-named"]
+    config = {"image_name": "rkp-test/volumes:1", "volumes": ["rkp-test-named:/named"]}
+    kernels.add_spec("keeping", TINY, config=config)
+    manager = kernels.start("keeping")
+    mounts = engine.client.inspect_container(manager.resource.id)["Mounts"]
+    (anonymous,) = [mount["Name"] for mount in mounts if mount["Destination"] == "/data"]
+    owned = run(kernels.lifecycle.reassign(manager.resource, manager.resource.owner))
+    *found, file = run(kernels.lifecycle.belongings(owned))
+    assert [(each.kind, each.name) for each in found] == [("container", owned.id), ("volume", anonymous)]
+    assert (file.kind, file.name.startswith(str(kernels.host.identity.folder))) == ("file", True)
+    run(manager.kill())
+    assert run(kernels.lifecycle.belongings(owned)) == []
+    names = [volume["Name"] for volume in engine.client.volumes()["Volumes"] or ()]
+    assert (anonymous in names, "rkp-test-named" in names) == (False, True)
+    engine.client.remove_volume("rkp-test-named")
+    engine.client.remove_image(image["Id"], force=True)
+
+
+def remote_kernel(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `jupyter remote-kernel` as this test's user."""
+    line = [sys.executable, "-m", "remote_kernel_provider.cli", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
 
 
 class TestAnEngineThatIsAway:

@@ -1,17 +1,22 @@
 """What needs no engine: the operator's lists, statuses, users of images, and where an engine is."""
 
+import platform
 import subprocess
 import sys
 
 import pytest
 
+from docker_kernel_provider.container import networks_of
+from docker_kernel_provider.engine import EngineFacts
 from docker_kernel_provider.errors import EngineRefusalError
 from docker_kernel_provider.image import Account, Image, Wanted, _user
 from docker_kernel_provider.labels import labels_of, resource_of_labels
-from docker_kernel_provider.location import locate
+from docker_kernel_provider.location import EngineLocation, locate
 from docker_kernel_provider.mounts import Mount, check_mounts, parse_mounts
 from docker_kernel_provider.provider import DockerKernelProvider, DockerSwarmAlias
+from docker_kernel_provider.route import way_to
 from docker_kernel_provider.status import explain_refusal, status_of
+from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.errors import ParameterError, RefusedError
 from remote_kernel_provider.lifecycle import KernelResource, Phase
 from remote_kernel_provider.owner import Owner
@@ -173,6 +178,59 @@ class TestLocation:
         ContextAPI.create_context("lab", host="ssh://ada@lab")
         said = locate("", {"DOCKER_CONTEXT": "lab"})
         assert (said.host, said.source, said.machine) == ("ssh://ada@lab:22", "the Docker context 'lab'", "lab")
+
+
+def test_the_networks_of_a_kernel():
+    assert networks_of({}, RemoteKernelSettings()) == ("bridge",)
+    settings = RemoteKernelSettings(docker_network="team")
+    assert networks_of({}, settings) == ("team",)
+    assert networks_of({"networks": ("own", "team")}, settings) == ("own", "team")
+
+
+HERE = ("127.0.0.0/8",)
+"""Addresses of which this host has one, as it has in the networks of an engine that shares its kernel."""
+SOCKET = "unix:///run/docker.sock"
+
+
+class TestWays:
+    """The operating system's word decides, of the engine and of this host; nobody's name does."""
+
+    @pytest.mark.parametrize(
+        ("host", "facts", "subnets", "publish_ip", "words"),
+        [
+            (SOCKET, {}, HERE, "", "this host has the address 127.0.0.1 in the network"),
+            (SOCKET, {}, ("203.0.113.0/24",), "127.0.0.1", "this host has no address in the network"),
+            # As behind Docker Desktop and its like, whatever networks this host happens to have.
+            (SOCKET, {"kernel": "6.10.14-linuxkit"}, HERE, "127.0.0.1", "runs on the kernel 6.10.14-linuxkit and this"),
+            (SOCKET, {"rootless": True}, HERE, "127.0.0.1", "runs without root, in a network of its own"),
+            ("tcp://127.0.0.1:2375", {}, HERE, "127.0.0.1", "is not reached by a socket"),
+            ("tcp://192.0.2.7:2375", {}, HERE, "192.0.2.7", "on another machine, 192.0.2.7"),
+            ("ssh://no-such-machine", {}, HERE, "127.0.0.1", "ssh leads to the engine"),
+        ],
+    )
+    def test_chosen_by_itself(self, host, facts, subnets, publish_ip, words):
+        way = way_to(self.facts(host, **facts), "bridge", subnets, RemoteKernelSettings())
+        assert way.publish_ip == publish_ip
+        assert words in way.reason
+
+    @pytest.mark.parametrize(
+        ("host", "settings", "publish_ip"),
+        [
+            (SOCKET, {"docker_route": "published"}, "127.0.0.1"),
+            ("tcp://192.0.2.7:2375", {"docker_route": "address"}, ""),
+            ("ssh://no-such-machine", {"docker_route": "address"}, ""),
+            ("tcp://192.0.2.7:2375", {"docker_publish_ip": "192.0.2.8"}, "192.0.2.8"),
+            ("ssh://192.0.2.7", {"docker_publish_ip": "192.0.2.8"}, "192.0.2.8"),
+        ],
+    )
+    def test_overridden(self, host, settings, publish_ip):
+        assert way_to(self.facts(host), "bridge", HERE, RemoteKernelSettings(**settings)).publish_ip == publish_ip
+
+    @staticmethod
+    def facts(host: str, **facts) -> EngineFacts:
+        location = EngineLocation(host, "a test")
+        said = {"kernel": platform.release(), "rootless": False, **facts}
+        return EngineFacts(location, "27.0", id="x", keeps_containers=False, limits=True, **said)
 
 
 class TestTheProvider:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 
 import pytest
+from engine.fixtures import look
 
 from remote_kernel_provider.errors import KernelDiedError, LaunchError
 from remote_kernel_provider.lifecycle import Phase
@@ -96,6 +97,18 @@ class TestALaunchThatFails:
                 publishing.start("one")
         assert failure.value.status.reason == "PortTaken"
         assert publishing.find() == []
+
+
+class TestTestsThatFail:
+    def test_they_show_containers_states_and_the_ends_of_their_output(self, kernels, engine):
+        code = "import sys, tiny_kernel; print('its words', flush=True); tiny_kernel.main(sys.argv[1:])"
+        manager = kernels.start(kernels.add_spec("talking", ("python", "-c", code, "-f", "{connection_file}")))
+        run(kernels.lifecycle.signal(manager.resource, 9))
+        run(manager.wait(), 20)
+        shown = look(engine.client, f"kernel_id={manager.kernel_id}")
+        assert f"/{manager.resource.id} (rkp-test/kernel:1)" in shown
+        assert "'ExitCode': 137" in shown
+        assert "its words" in shown
 
 
 class TestTheEndOfAKernel:

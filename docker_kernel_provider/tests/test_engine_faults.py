@@ -23,6 +23,7 @@ from remote_kernel_provider.adoption import adopt
 from remote_kernel_provider.configuration import load_settings
 from remote_kernel_provider.errors import KernelGoneError, LaunchError, LaunchTimeoutError, RemoteKernelError
 from remote_kernel_provider.host import Host
+from remote_kernel_provider.manager import RemoteKernelManager
 from remote_kernel_provider.sweep import delete_orphan, find_orphans
 from remote_kernel_provider.testing.client import Notebook, Outcome
 from remote_kernel_provider.testing.kernels import Kernels
@@ -62,6 +63,18 @@ def kill(spare, *followed) -> None:
 
 def until_known(manager) -> None:
     until(lambda: manager.status.reason != UNREACHABLE, 30, "the notice that the engine is back")
+
+
+def ended_with_its_engine(spare, kernels) -> RemoteKernelManager:
+    """Kill an engine under a kernel, which goes on until the engine starts again; return the kernel's manager."""
+    manager = kernels.start("tiny")
+    kill(spare, manager)
+    with Notebook(manager.connection) as notebook:
+        assert notebook.run("print(6 * 7)") == Outcome("42\n")
+    spare.daemon.start()
+    run(manager.wait(), 30)
+    assert manager.status.reason == "EngineRestarted"
+    return manager
 
 
 def assert_launch_fails(spare, kernels, seconds: float) -> None:
@@ -197,13 +210,7 @@ class TestContainersThatEnd:
     options = ()
 
     def test_killed_and_restarted_under_a_running_kernel(self, spare, kernels):
-        manager = kernels.start("tiny")
-        kill(spare, manager)
-        with Notebook(manager.connection) as notebook:
-            assert notebook.run("print(6 * 7)") == Outcome("42\n")
-        spare.daemon.start()
-        run(manager.wait(), 30)
-        assert manager.status.reason == "EngineRestarted"
+        manager = ended_with_its_engine(spare, kernels)
         with pytest.raises(KernelGoneError):
             run(adopt(kernels.host, manager.resource))
         # The host goes on.
@@ -278,13 +285,7 @@ class TestASwarm:
         return [*spare.client.services(), *spare.client.secrets(), *spare.client.containers(all=True)]
 
     def test_killed_and_restarted_under_a_running_kernel(self, spare, kernels):
-        manager = kernels.start("tiny")
-        kill(spare, manager)
-        with Notebook(manager.connection) as notebook:
-            assert notebook.run("print(6 * 7)") == Outcome("42\n")
-        spare.daemon.start()
-        run(manager.wait(), 30)
-        assert manager.status.reason == "EngineRestarted"
+        manager = ended_with_its_engine(spare, kernels)
         again = kernels.start("tiny")
         for each in (manager, again):
             run(each.kill())
@@ -353,10 +354,7 @@ class TestTwoNodes:
         assert "2 nodes" in run(kernels.lifecycle.describe())
         manager = kernels.start("there")
         with Notebook(manager.connection) as notebook:
-            busy = notebook.begin("print('busy', flush=True)\nimport time; time.sleep(60)")
-            busy.until_printed("busy")
-            run(manager.interrupt())
-            assert busy.finish(10).error == "KeyboardInterrupt"
+            assert notebook.interrupted(lambda: run(manager.interrupt())).error == "KeyboardInterrupt"
         with pytest.raises(RemoteKernelError, match="interrupt_mode"):
             run(kernels.lifecycle.signal(manager.resource, signal.SIGINT))
         adopted = run(adopt(kernels.host, manager.resource))

@@ -18,6 +18,7 @@ from remote_kernel_provider.kernelspecs.installer.image_kernels import (
     TENSORFLOW_IMAGE,
 )
 from remote_kernel_provider.kernelspecs.reader import read_spec
+from remote_kernel_provider.testing.isolation import own_environment
 
 PYTHON = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 DOCKER, SWARM = (f"docker_kernel_provider.{name}LifecycleManager" for name in ("Docker", "Swarm"))
@@ -26,13 +27,7 @@ DOCKER, SWARM = (f"docker_kernel_provider.{name}LifecycleManager" for name in ("
 @pytest.fixture
 def kernels(tmp_path, monkeypatch):
     """The kernels folder of a new environment on the Jupyter path."""
-    for name in list(os.environ):
-        if name.startswith(("RKP_", "GP_", "EG_", "K8SKP_", "KERNEL_")):
-            monkeypatch.delenv(name)
-    for name in ("HOME", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "env/share/jupyter"))
-    return tmp_path / "env/share/jupyter/kernels"
+    return own_environment(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -193,10 +188,29 @@ def test_parameters_and_environment_become_the_specs_own(kernels, install):
     assert read.config["memory"] == "2Gi"
 
 
-def test_curve_is_said_where_the_image_can(kernels, install):
+def test_curve_is_said_where_the_image_can(kernels, install, capsys):
     install("--curve")
     for file in ("docker_kernel.json", "kernel.json"):
         assert document(kernels / "docker_python", file)["metadata"]["supported_encryption"] == ["curve"]
+    assert "encrypted" not in capsys.readouterr().out
+    assert main(["show", "docker_python"]) == 0
+    assert "encryption:     CurveZMQ\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["--image-name", "acme/science:2.0"], 'none: metadata.supported_encryption does not say "curve"'),
+        (["--language", "R"], 'none: metadata.supported_encryption does not say "curve"'),
+        (["--image-name", "acme/kernel-py:1", "--handshake", "reported"], "as its launcher reports"),
+    ],
+)
+def test_that_channels_are_not_encrypted_is_said(kernels, install, capsys, options, shown):
+    assert install("--kernel-name", "one", *options) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "not encrypted" in line]
+    assert [line.partition("; ")[2][:11] for line in said] == (["say --curve"] if "none" in shown else [])
+    assert main(["show", "one"]) == 0
+    assert f"encryption:     {shown}\n" in capsys.readouterr().out
 
 
 def test_the_environment_names_the_image_unless_an_option_does(kernels, install, monkeypatch):
@@ -312,7 +326,7 @@ def test_a_dry_run_shows_the_files_and_the_container_and_asks_no_engine(
     tmp_path, kernels, install, capsys, monkeypatch
 ):
     monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/engine.sock")
-    parameters = ["--param", "memory_limit=2Gi", "--param", "uid=4711", "--env", "A=b"]
+    parameters = ["--param", "memory_limit=2Gi", "--param", "uid=4711", "--param", "gpus=2", "--env", "A=b"]
     assert install("--dry-run", "--curve", "--display-name", "One", *parameters) == 0
     assert list(tmp_path.iterdir()) == []
     folder = kernels / "docker_python"
@@ -325,6 +339,7 @@ def test_a_dry_run_shows_the_files_and_the_container_and_asks_no_engine(
     assert container["Labels"]["kernel_id"] == "KERNEL-ID"
     assert container["HostConfig"]["CapDrop"] == ["ALL"]
     assert container["HostConfig"]["Memory"] == 2 * 1024**3
+    assert container["HostConfig"]["DeviceRequests"] == [{"Count": 2, "Capabilities": [["gpu"]]}]
     assert file.startswith(f"{container['Entrypoint'][-1]} in it")
     assert {connection[name] for name in ("key", "curve_publickey", "curve_secretkey")} == {"SECRET"}
 
@@ -338,13 +353,18 @@ def test_a_dry_run_of_a_launcher_shows_what_it_is_told(install, capsys):
 
 
 def test_a_dry_run_for_a_swarm_shows_the_service(install, capsys):
-    assert install("--dry-run", "--swarm", "--param", "memory_limit=2Gi") == 0
+    parameters = ["--param", "memory_limit=2Gi", "--param", "gpus=2", "--param", "platform=linux/arm64"]
+    assert install("--dry-run", "--swarm", *parameters) == 0
     _, _, (title, service), (_, connection) = shown(capsys).items()
     assert title == f"service {service['name']}"
     container = service["task_template"]["ContainerSpec"]
     assert container["Image"] == PYTHON_IMAGE
     assert container["Secrets"][0]["SecretName"] == service["name"]
-    assert service["task_template"]["Resources"]["Limits"]["MemoryBytes"] == 2 * 1024**3
+    task = service["task_template"]
+    assert task["Resources"]["Limits"]["MemoryBytes"] == 2 * 1024**3
+    gpus = {"DiscreteResourceSpec": {"Kind": "NVIDIA-GPU", "Value": 2}}
+    assert task["Resources"]["Reservations"]["GenericResources"] == [gpus]
+    assert task["Placement"]["Platforms"] == [{"OS": "linux", "Architecture": "arm64"}]
     assert connection["key"] == "SECRET"
 
 
@@ -359,7 +379,7 @@ def test_its_kind_says_what_the_provider_says():
 
 
 def test_config_files_are_read(kernels, install, tmp_path):
-    config = tmp_path / "jupyter_config_dir/jupyter_docker_kernelspec_config.py"
+    config = tmp_path / "config/jupyter_docker_kernelspec_config.py"
     config.parent.mkdir()
     config.write_text("c.DockerSpecInstall.image_name = 'acme/python:3'\nc.SpecInstall.env = {'A': 'b'}\n")
     assert install() == 0

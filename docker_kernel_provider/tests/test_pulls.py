@@ -150,6 +150,16 @@ def test_what_is_not_there(kernels, registry, spec_of):
     assert "correct the image's name" in str(error)
 
 
+def test_a_platform_that_the_registrys_image_does_not_have(kernels, registry, spec_of, engine):
+    name = registry.push(engine.client, "platform:1", {"content": b"x"})
+    spec_of(name, platform="linux/s390x")
+    error, steps = start(kernels)
+    assert steps[0].phase is Phase.PULLING
+    assert error.status.reason == "ImageNotFound"
+    assert "correct the image's name, tag or platform" in str(error)
+    engine.client.remove_image(name, force=True)
+
+
 def test_a_registry_that_does_not_answer(kernels, spec_of):
     spec_of("127.0.0.1:9/kernel:1")  # nobody listens on the port of 'discard'
     error, _ = start(kernels)

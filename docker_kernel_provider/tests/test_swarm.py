@@ -254,6 +254,17 @@ def kept_of(kernels) -> list:
 
 
 @slow
+def test_what_goes_with_a_kernel_is_named(kernels, nothing_left):
+    manager = kernels.start("tiny")
+    service, secret, file = run(kernels.lifecycle.belongings(manager.resource))
+    assert [(each.kind, each.name) for each in (service, secret)] == [
+        ("service", manager.resource.id), ("secret", manager.resource.id),
+    ]  # fmt: skip
+    assert (file.kind, file.name.startswith(str(kernels.host.identity.folder))) == ("file", True)
+    run(manager.kill())
+    assert run(kernels.lifecycle.belongings(manager.resource)) == []
+
+
 def test_what_is_kept_of_kernels_that_others_removed_is_forgotten(kernels, swarm, nothing_left):
     manager = kernels.start("tiny")
     assert len(kept_of(kernels)) == 1

@@ -51,6 +51,8 @@ class Daemon:
         self._run = Path(f"/run/rkp-engine-{name}")
         self._bridge = f"rkp{name}"
         self._data = data
+        self._data_root = data
+        """The same, as the engine sees it."""
         self._options = options
         self._pid_file = self._run / "pid"
         self.socket = self._run / "docker.sock"
@@ -63,7 +65,7 @@ class Daemon:
         with suppress(OSError, ValueError):
             pid = int(self._pid_file.read_text())
             # The number may be another process's by now.
-            if str(self._data).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            if str(self._data_root).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
                 return pid
         return None
 
@@ -82,24 +84,13 @@ class Daemon:
             return
         self._data.mkdir(parents=True, exist_ok=True)
         self._run.mkdir(mode=0o700, exist_ok=True)
-        self._make_bridge()
-        self._forget_dead_containerd()
-        command = [
-            "dockerd",
-            *("--host", self.host),
-            *("--data-root", str(self._data)),
-            *("--exec-root", str(self._run / "exec")),
-            *("--pidfile", str(self._pid_file)),
-            *("--bridge", self._bridge),
-            *("--config-file", str(self._run / "none.json")),
-            *self._options,
-        ]
         # Its own configuration file, though there is none, so that a person's is not read.
         (self._run / "none.json").write_text("{}")
+        self._prepare()
         with self.log.open("ab") as log:
             # A session of its own: it outlives the run that started it, when another run uses it too.
             process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                self._command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
         deadline = time.monotonic() + START_DEADLINE
         while not self.answers():
@@ -150,6 +141,24 @@ class Daemon:
         # The next one would take a zombie, which may be another process's child, for an engine that runs.
         self._pid_file.unlink(missing_ok=True)
 
+    def _prepare(self) -> None:
+        """Make what it needs beside its folders."""
+        self._make_bridge()
+        self._forget_dead_containerd()
+
+    def _command(self) -> list[str]:
+        return ["dockerd", *self._places(), *("--bridge", self._bridge), *self._options]
+
+    def _places(self) -> list[str]:
+        """Return the options that keep it apart from other engines of this machine."""
+        return [
+            *("--host", self.host),
+            *("--data-root", str(self._data_root)),
+            *("--exec-root", str(self._run / "exec")),
+            *("--pidfile", str(self._pid_file)),
+            *("--config-file", str(self._run / "none.json")),
+        ]
+
     def _forget_dead_containerd(self) -> None:
         """Remove the pid file of a containerd that ended with a killed engine.
 
@@ -165,14 +174,17 @@ class Daemon:
     def _make_bridge(self) -> None:
         if (Path("/sys/class/net") / self._bridge).exists():
             return
-        routes = _output("ip", "-4", "route", "show", "table", "all")
-        for number in range(255, 0, -1):
-            if f"10.213.{number}." not in routes:
-                _output("ip", "link", "add", "name", self._bridge, "type", "bridge")
-                _output("ip", "address", "add", f"10.213.{number}.1/24", "dev", self._bridge)
-                _output("ip", "link", "set", self._bridge, "up")
-                return
-        raise RuntimeError("no network of 10.213.0.0/16 is free for the engine's bridge")
+        # An engine gives its bridge the address that it remembers, which may be another engine's by now.
+        shutil.rmtree(self._data / "network", ignore_errors=True)
+        with Path("/run/rkp-engine.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # other checkouts look for an address, too
+            routes = _output("ip", "-4", "route", "show", "table", "all")
+            number = next((number for number in range(255, 0, -1) if f"10.213.{number}." not in routes), None)
+            if number is None:
+                raise RuntimeError("no network of 10.213.0.0/16 is free for the engine's bridge")
+            _output("ip", "link", "add", "name", self._bridge, "type", "bridge")
+            _output("ip", "address", "add", f"10.213.{number}.1/24", "dev", self._bridge)
+            _output("ip", "link", "set", self._bridge, "up")
 
 
 class SharedDaemon(Daemon):

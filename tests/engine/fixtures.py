@@ -9,6 +9,7 @@ import pytest
 
 from engine.daemon import Daemon, SharedDaemon, obstacle
 from engine.images import LABEL, is_there, make
+from engine.spare import Spare
 from engine.swarm import have_swarm
 
 OURS = "app=remote-kernel-provider"
@@ -40,14 +41,18 @@ class Engine:
         found: list[dict[str, Any]] = self.client.containers(all=True, filters={"label": label})
         return found
 
-    def look(self, container: dict[str, Any]) -> str:
-        """Return what is known of a container: its state and the end of its output."""
-        try:
-            state = self.client.inspect_container(container["Id"])["State"]
-            log = self.client.logs(container["Id"], tail=30).decode(errors="replace")
-        except Exception as error:  # noqa: BLE001  # whatever it is, the test's own failure matters more
-            state, log = {}, str(error)
-        return f"{container['Names'][0]} ({container['Image']}): {state}\n{log}"
+
+def look(client: Any, label: str = OURS) -> str:
+    """Return what is known of an engine's newest kernels: their containers' states and the ends of their output."""
+    seen = []
+    try:
+        for container in client.containers(all=True, filters={"label": label})[:8]:
+            state = client.inspect_container(container["Id"])["State"]
+            log = client.logs(container["Id"], tail=30).decode(errors="replace")
+            seen.append(f"{container['Names'][0]} ({container['Image']}): {state}\n{log}")
+    except Exception as error:  # noqa: BLE001  # whatever it is, the test's own failure matters more
+        seen.append(str(error))
+    return "\n".join(seen)
 
 
 def pytest_configure() -> None:
@@ -62,9 +67,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Show the engine's newest kernels with a test that failed, before they are removed."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy's
-    engine = getattr(item, "funcargs", {}).get("engine")
-    if report.failed and isinstance(engine, Engine):
-        report.sections.append(("Docker containers", "\n".join(map(engine.look, engine.containers(OURS)[:5]))))
+    if not report.failed:
+        return
+    for name, engine in getattr(item, "funcargs", {}).items():
+        if isinstance(engine, (Engine, Spare)) and name in ("engine", "spare"):
+            report.sections.append((f"Docker containers of '{name}'", look(engine.client)))
 
 
 @pytest.fixture(scope="session")

@@ -14,23 +14,24 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.daemon import CACHE
+import debian
+from keeping import kept
 
 LABEL = "rkp-test"
 """Label of all images and containers that tests make themselves."""
-SUITE = "bookworm"
-BASE = f"rkp-test/base:{SUITE}"
-DEBIAN = f"rkp-test/debian-kernel:{SUITE}"
+BASE = f"rkp-test/base:{debian.SUITE}"
+DEBIAN = f"rkp-test/debian-kernel:{debian.SUITE}"
 KERNEL = "rkp-test/kernel:1"
 
 ROOT = Path(__file__).parents[2]
 LAUNCHERS = ROOT / "launchers/src/kernel_launchers"
 TINY_KERNEL = ROOT / "remote_kernel_provider/src/remote_kernel_provider/testing/tiny_kernel.py"
 PACKAGES = {
-    BASE: ("python3", "python3-venv", "ca-certificates"),
+    BASE: debian.PYTHON,
     DEBIAN: ("python3", "python3-ipykernel"),
 }
 PYTHON = "3.11"
@@ -62,12 +63,39 @@ def make(client: Any, image: str) -> str:
     if is_there(client, image):
         return image
     if image in PACKAGES:
-        with _archive(image).open("rb") as tar:
+        with debian.system(PACKAGES[image]).open("rb") as tar:
             client.import_image_from_data(tar, *image.split(":"), changes=[f"LABEL {LABEL}=image"])
     else:
         make(client, DEBIAN)
         _build(client, image)
     return image
+
+
+def make_kept(client: Any, image: str, recipe: str, build: Callable[[], None]) -> None:
+    """Have an image on an engine: as an earlier run kept it, or built and kept from now on.
+
+    Parameters
+    ----------
+    client
+        A `docker.APIClient` of the engine.
+    image
+        Its name.
+    recipe
+        All that its content depends on.
+    build
+        Builds it on the engine.
+    """
+
+    def make(folder: Path) -> None:
+        build()
+        with (folder / "image.tar").open("wb") as archive:
+            for piece in client.get_image(image):
+                archive.write(piece)
+
+    folder = kept(f"image-{image.split('/')[1].partition(':')[0]}", recipe, make)
+    if not client.images(image):
+        with (folder / "image.tar").open("rb") as archive:
+            client.load_image(archive)
 
 
 def _fingerprint() -> str:
@@ -76,24 +104,6 @@ def _fingerprint() -> str:
     for file in (TINY_KERNEL, *sorted(LAUNCHERS.rglob("*.py"))):
         digest.update(f"{file.name}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def _archive(image: str) -> Path:
-    """Return the archive of a base image; made once by Debian's own tools from this machine's mirror."""
-    archive = CACHE / f"{image.split('/')[1].replace(':', '-')}.tar"
-    if not archive.exists():
-        half = archive.with_suffix(".half")
-        command = ["mmdebstrap", "--variant=minbase", "--format=tar", f"--include={','.join(PACKAGES[image])}"]
-        subprocess.run([*command, SUITE, str(half), *_mirrors()], check=True, timeout=600)
-        half.rename(archive)
-    return archive
-
-
-def _mirrors() -> list[str]:
-    """Return the addresses from which this machine takes this suite; none where it is another system's."""
-    command = ["apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return sorted({line.split()[1] for line in listed if line.split()[0] == SUITE})
 
 
 def _build(client: Any, image: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.daemon import SharedDaemon
-from engine.images import BASE, LABEL, make
+from engine.images import BASE, LABEL, make, make_kept
 from engine.python_image import CERTIFICATES
 
 PACKAGES = "gateway_provisioners==0.5.0 ipykernel==7.4.0"
@@ -33,8 +33,7 @@ def make_peer_image(client: Any) -> str:
     """Have the image on an engine; return its name."""
     with SharedDaemon().alone():
         if not client.images(NAME):
-            make(client, BASE)
-            _build(client)
+            make_kept(client, NAME, DOCKERFILE, lambda: _build(client))
     return NAME
 
 
@@ -78,6 +77,7 @@ def _archive(client: Any, path: str, command: list[str] | None = None) -> Iterat
 
 
 def _build(client: Any) -> None:
+    make(client, BASE)
     certificates = CERTIFICATES.read_bytes() if CERTIFICATES.exists() else b""
     arguments = {"PIP_CERT": "/src/ca.crt"} if certificates else {}
     if index := os.environ.get("PIP_INDEX_URL"):

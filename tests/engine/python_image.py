@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.daemon import SharedDaemon
-from engine.images import BASE, LABEL, ROOT, make
+from engine.images import BASE, LABEL, ROOT, make, make_kept
 
 REPOSITORY = "rkp-test/kernel-python"
 SOURCES = ROOT / "launchers"
@@ -29,10 +29,9 @@ def make_python_image(client: Any) -> str:
     name = f"{REPOSITORY}:{_fingerprint()}"
     with SharedDaemon().alone():  # made once, although several processes want it
         if not client.images(name):
-            make(client, BASE)
             for older in client.images(REPOSITORY):
                 client.remove_image(older["Id"], force=True)
-            _build(client, name)
+            make_kept(client, name, name, lambda: build(client, name))
     return name
 
 
@@ -48,7 +47,19 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-def _build(client: Any, name: str) -> None:
+def build(client: Any, name: str, **options: Any) -> None:
+    """Build the image under a name.
+
+    Parameters
+    ----------
+    client
+        A `docker.APIClient` of the engine.
+    name
+        Of the image.
+    options
+        More of `APIClient.build`.
+    """
+    make(client, BASE)
     arguments = {"BASE_IMAGE": BASE}
     if index := os.environ.get("PIP_INDEX_URL"):
         arguments["PIP_INDEX_URL"] = index
@@ -70,6 +81,7 @@ def _build(client: Any, name: str) -> None:
             rm=True,
             forcerm=True,
             decode=True,
+            **options,
         )
         said = [step.get("stream") or step.get("error") or "" for step in steps]
     assert client.images(name), f"{name} cannot be built:\n{''.join(said[-30:])}"

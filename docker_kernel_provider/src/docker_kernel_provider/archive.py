@@ -42,6 +42,11 @@ class Entry:
     content: bytes | None = None
 
 
+def memory_entries(sealed: bytes) -> list[Entry]:
+    """Return the file of a kernel's memory, where the kernel's user cannot read it."""
+    return [Entry(FOLDER, 0o755), Entry(MEMORY_FILE, 0o600, content=sealed)]
+
+
 def pack(entries: Iterable[Entry]) -> bytes:
     """Return an archive to be unpacked at the root of a container."""
     output = io.BytesIO()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from docker_kernel_provider.errors import EngineRefusalError, EngineUnreachableError
 from docker_kernel_provider.location import EngineLocation, locate
-from docker_kernel_provider.threads import DaemonThreads
+from docker_kernel_provider.ssh import SshTunnel
+from remote_kernel_provider.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -29,7 +30,7 @@ PULL_THREADS = 4
 CONNECTIONS = THREADS + PULL_THREADS + 2
 """Connections that are kept; the streams of events of Docker and Swarm have one each."""
 _SOCKET_LIKE = "http+docker://"
-"""How the SDK names an engine behind a socket or ssh."""
+"""How the SDK names an engine behind a socket."""
 ANSWER_DEADLINE = 60.0
 """Seconds that the engine has to answer a call; it needs longest to stop and to remove containers."""
 
@@ -44,22 +45,25 @@ class EngineFacts:
         Where it is.
     version
         Of Docker.
-    system
-        The operating system that it says it runs on.
+    kernel
+        The release of the operating system's kernel that it says it runs on.
     rootless
         Whether it runs without root, in a network of its own.
     id
         The engine's own, random id.
     keeps_containers
         Whether containers go on while it is away (live-restore).
+    limits
+        Whether it enforces limits of memory, processors and processes.
     """
 
     location: EngineLocation
     version: str
-    system: str
+    kernel: str
     rootless: bool
     id: str
     keeps_containers: bool
+    limits: bool
 
 
 class Engine:
@@ -79,6 +83,8 @@ class Engine:
         self._client: APIClient | None = None
         self._location: EngineLocation | None = None
         self._facts: EngineFacts | None = None
+        self.tunnel: SshTunnel | None = None
+        """The way to it and to its machine; None where it needs no ssh, and before the first call."""
 
     async def run(self, function: Callable[Concatenate[APIClient, P], T], *arguments: P.args, **named: P.kwargs) -> T:
         """Run a function that takes the client in one of the threads.
@@ -99,11 +105,15 @@ class Engine:
         return await self._in_thread(self._pulls, lambda: function(client))
 
     async def client(self) -> APIClient:
-        """Return the client, connected once."""
+        """Return the client, connected once; by ssh, with that connected, too."""
+        location = await self.location()
+        base_url = location.host
+        if location.is_by_ssh:
+            self.tunnel = self.tunnel or SshTunnel(location.host)
+            base_url = f"unix://{await self.tunnel.open()}"
         async with self._connecting:
             if self._client is None:
-                location = await self.location()
-                self._client = await self._in_thread(self._threads, lambda: _connect(location))
+                self._client = await self._in_thread(self._threads, lambda: _connect(base_url, location.tls))
             return self._client
 
     async def location(self) -> EngineLocation:
@@ -130,7 +140,9 @@ class Engine:
         """Release the connections and the threads."""
         if self._client is not None:
             self._client.close()
-        self._client = self._location = self._facts = None
+        if self.tunnel is not None:
+            await self.tunnel.close()
+        self._client = self._location = self._facts = self.tunnel = None
         self._threads.close()
         self._pulls.close()
 
@@ -155,7 +167,9 @@ def unreachable(location: EngineLocation | None, error: Exception | None = None)
     where = f" at {location.host} ({location.source})" if location else ""
     words = _innermost(error) if error else ""
     remedy = "start it, or correct DOCKER_HOST, the Docker context or the setting docker_host"
-    if location and location.socket is None and not location.tls and "400 Client Error" in words:
+    if location and location.is_by_ssh:
+        remedy = "start it there; who comes by ssh must be allowed to use its socket"
+    elif location and location.socket is None and not location.tls and "400 Client Error" in words:
         remedy = "it seems to want TLS: set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder of its certificates"
     detail = f" ({words})" if words else ""
     return EngineUnreachableError(f"the Docker engine{where} cannot be reached{detail}; {remedy}")
@@ -174,7 +188,7 @@ def _innermost(error: BaseException) -> str:
     return words or type(reason).__name__
 
 
-def _connect(location: EngineLocation) -> APIClient:
+def _connect(base_url: str, tls: Any) -> APIClient:
     import docker
     from requests.adapters import HTTPAdapter
 
@@ -185,12 +199,10 @@ def _connect(location: EngineLocation) -> APIClient:
             return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
     client = Client(
-        base_url=location.host,
-        tls=location.tls or False,
+        base_url=base_url,
+        tls=tls or False,
         version="auto",
         timeout=ANSWER_DEADLINE,
-        # The person's own ssh with its configuration and keys; the SDK's other way needs another library.
-        use_ssh_client=location.host.startswith("ssh://"),
         max_pool_size=CONNECTIONS,
     )
     if client.base_url.startswith(_SOCKET_LIKE):
@@ -210,8 +222,9 @@ def _facts(client: APIClient, location: EngineLocation) -> EngineFacts:
     return EngineFacts(
         location=location,
         version=str(said.get("ServerVersion", "")),
-        system=str(said.get("OperatingSystem", "")),
+        kernel=str(said.get("KernelVersion", "")),
         rootless=any("rootless" in option for option in said.get("SecurityOptions") or ()),
         id=str(said.get("ID", "")),
         keeps_containers=said.get("LiveRestoreEnabled") is True,
+        limits=all(said.get(name) is not False for name in ("MemoryLimit", "CpuCfsQuota", "PidsLimit")),
     )

@@ -50,6 +50,10 @@ class KeptFiles:
             make_private_folder(each)
         write_private(folder / file, content)
 
+    def files(self, name: str) -> list[Path]:
+        """Return what is kept of a kernel."""
+        return sorted(self._root.glob(f"*/{name}/*"))
+
     def forget(self, name: str) -> None:
         """Remove what is kept of a kernel, whose name no other has on any engine."""
         for folder in self._root.glob(f"*/{name}"):

@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from docker_kernel_provider.archive import MEMORY_FILE, pack, read_file
+from docker_kernel_provider.archive import MEMORY_FILE, memory_entries, pack, read_file
 from docker_kernel_provider.container import networks_of
 from docker_kernel_provider.engine import Engine
 from docker_kernel_provider.errors import EngineRefusalError, EngineUnreachableError
 from docker_kernel_provider.kept import KeptFiles
 from docker_kernel_provider.labels import resource_of_request
-from docker_kernel_provider.memory import SealedMemory
 from docker_kernel_provider.output import last_output
 from docker_kernel_provider.owners import Owners
 from docker_kernel_provider.ports import inside_ports
@@ -29,6 +28,8 @@ from docker_kernel_provider.watch import Containers, Watch
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.connection.info import Route
 from remote_kernel_provider.errors import ConfigurationError, KernelGoneError, LaunchError, RemoteKernelError
+from remote_kernel_provider.findings import Finding, note
+from remote_kernel_provider.leftovers import Leftover
 from remote_kernel_provider.lifecycle import (
     KernelMemory,
     KernelRequest,
@@ -39,6 +40,7 @@ from remote_kernel_provider.lifecycle import (
 )
 from remote_kernel_provider.owner import HostIdentity, Owner, OwnerSelector
 from remote_kernel_provider.private_loop import end_task, settled
+from remote_kernel_provider.sealing import MemorySeal
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -65,11 +67,11 @@ class DockerLifecycleManager(LifecycleManager):
         self._undoing = Undoing(self.delete)
         self._watch = Watch(self._engine, Containers(self._engine), self._undoing.on_back)
         self._ways = Ways(self._engine, settings)
-        self._memory = SealedMemory(identity)
+        self._seal = MemorySeal(identity)
         self._kept = KeptFiles(identity.folder / self.name / "kernels")
         self._owners = Owners(self.name, self._engine, identity, self._kept, _list)
         users = KnownUsers(identity.folder / self.name / "images.json")
-        self._launcher = Launcher(self._engine, settings, self._ways, self._memory, users)
+        self._launcher = Launcher(self._engine, settings, self._ways, self._seal, users)
         self._pulling: dict[str, asyncio.Task[None]] = {}
         self._started: dict[str, Mapping[str, Any]] = {}
 
@@ -174,6 +176,7 @@ class DockerLifecycleManager(LifecycleManager):
         except EngineUnreachableError:
             self._undoing.note(resource)
             raise
+        await self._ways.give_up(resource.id)
         self._kept.forget(resource.id)
         self._watch.forget(resource.id)
 
@@ -185,6 +188,12 @@ class DockerLifecycleManager(LifecycleManager):
         """List the containers with the labels of these owners, running or not."""
         return await self._owners.find(selector)
 
+    async def belongings(self, resource: KernelResource) -> list[Leftover]:
+        """Name the container, its volumes without a name of their own, and what is kept beside it."""
+        container = await self._inspect(resource)
+        found = [] if container is None else [Leftover("container", resource.id), *_own_volumes(container)]
+        return [*found, *(Leftover("file", str(file)) for file in self._kept.files(resource.id))]
+
     async def route(self, resource: KernelResource, ports: Sequence[int]) -> Route:
         """Return the container's address, or the ports at which its own are published."""
         container = self._started.get(resource.id) or await self._inspect(resource)
@@ -195,14 +204,14 @@ class DockerLifecycleManager(LifecycleManager):
             if status_of(container).phase.ended:
                 raise KernelGoneError(f"kernel {resource.kernel_id} has ended")
             raise LaunchError(f"the container of kernel {resource.kernel_id} has no address in its network")
-        return route
+        return await self._ways.near(resource.id, route)
 
     async def remember(self, resource: KernelResource, memory: KernelMemory) -> None:
         """Put the memory into the running container."""
 
         def put(client: APIClient) -> None:
             container = client.inspect_container(resource.id)["Id"]
-            client.put_archive(container, "/", pack(self._memory.entries(container, memory)))
+            client.put_archive(container, "/", pack(memory_entries(self._seal.seal(container, memory))))
 
         await self._engine.run(put)
 
@@ -219,7 +228,7 @@ class DockerLifecycleManager(LifecycleManager):
             if error.not_found:
                 raise KernelGoneError(f"kernel {resource.kernel_id} has no container any more") from None
             raise
-        return self._memory.open(resource, container, content)
+        return self._seal.open(resource, container, content)
 
     async def reassign(self, resource: KernelResource, owner: Owner) -> KernelResource:
         """Note the new owner beside this user's host identity."""
@@ -234,6 +243,13 @@ class DockerLifecycleManager(LifecycleManager):
         how = f"ports published on {way.publish_ip}" if way.publish_ip else "their containers' addresses"
         where = f"{facts.location.host} ({facts.location.source})"
         return f"Docker {facts.version} at {where}; kernels are reached at {how}, because {way.reason}"
+
+    async def check(self) -> list[Finding]:
+        """Note what the engine does not enforce."""
+        if (await self._engine.facts()).limits:
+            return []
+        seen = "the engine does not enforce all of memory_limit, cpus_limit and docker_pids_limit"
+        return [note("limits in Docker", seen, "start its machine with cgroup v2, or run the engine as root")]
 
     async def close(self) -> None:
         """Release the client, its threads and the watch; containers stay."""
@@ -256,6 +272,13 @@ def _list(client: APIClient, labels: list[str]) -> dict[str, Mapping[str, str]]:
     """Return the labels of the containers, by their names."""
     found = client.containers(all=True, filters={"label": labels})
     return {container["Names"][0].lstrip("/"): container["Labels"] for container in found}
+
+
+def _own_volumes(container: Mapping[str, Any]) -> list[Leftover]:
+    """Return the volumes that go with a container; those that somebody named stay."""
+    named = {mount.get("Source") for mount in container["HostConfig"].get("Mounts") or ()}
+    volumes = [mount["Name"] for mount in container["Mounts"] if mount["Type"] == "volume"]
+    return [Leftover("volume", name) for name in volumes if name not in named]
 
 
 def _remove(client: APIClient, name: str, grace: int) -> None:

@@ -43,6 +43,11 @@ class EngineLocation:
         return self.socket is not None and not self.socket.exists()
 
     @property
+    def is_by_ssh(self) -> bool:
+        """Whether ssh leads to it."""
+        return self.host.startswith("ssh://")
+
+    @property
     def machine(self) -> str:
         """Name or address of the machine it is on; empty = this one."""
         if not self.host.startswith(("tcp://", "ssh://", "http://", "https://")):

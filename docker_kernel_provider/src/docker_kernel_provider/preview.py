@@ -10,7 +10,7 @@ from docker_kernel_provider.archive import CONNECTION_FILE
 from docker_kernel_provider.container import Ports, container_of
 from docker_kernel_provider.image import RunAs
 from docker_kernel_provider.labels import resource_of_request
-from docker_kernel_provider.launch_script import without_script
+from docker_kernel_provider.launch_script import LAUNCH_DOCKER
 from docker_kernel_provider.policy import check_policy
 from docker_kernel_provider.provider import DockerKernelProvider
 from docker_kernel_provider.swarm.service import Secret, resource_of_service, service_of
@@ -24,6 +24,7 @@ from remote_kernel_provider.kernelspecs.spec import KernelSpec
 from remote_kernel_provider.lifecycle import KernelMemory, KernelRequest
 from remote_kernel_provider.owner import Owner
 from remote_kernel_provider.parameters.launch_parameters import ClientRequest, LaunchParameters
+from remote_kernel_provider.parameters.policy import open_to_all
 from remote_kernel_provider.parameters.resolve import resolve_parameters
 
 SECRET = "SECRET"
@@ -42,7 +43,7 @@ def preview(spec: KernelSpec) -> str:
     settings = load_settings()
     asked = ClientRequest("KERNEL-ID", system_identity())
     try:
-        spec = without_script(spec)
+        spec = open_to_all(LAUNCH_DOCKER.left_out(spec))
         parameters = resolve_parameters(DockerKernelProvider.id, spec, asked, settings)
         check_policy(spec, parameters, settings)
     except RemoteKernelError as error:

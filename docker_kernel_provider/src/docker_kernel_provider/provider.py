@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from docker_kernel_provider.launch_script import without_script
+from docker_kernel_provider.launch_script import LAUNCH_DOCKER
 from docker_kernel_provider.policy import check_policy
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.connection.info import ConnectionInfo
@@ -27,7 +27,7 @@ class DockerKernelProvider(RemoteKernelProvider):
 
     def prepare(self, spec: KernelSpec) -> KernelSpec:
         """Return a spec without the script of the host that specs of the gateway family run."""
-        return without_script(spec)
+        return LAUNCH_DOCKER.left_out(spec)
 
     def check(self, spec: KernelSpec, parameters: LaunchParameters, settings: RemoteKernelSettings) -> None:
         """Check volumes, networks, groups and labels."""

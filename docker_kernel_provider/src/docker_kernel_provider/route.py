@@ -1,8 +1,9 @@
-"""How this host reaches its kernels: at their containers' addresses, or at published ports."""
+"""How this host reaches its kernels: at their containers' addresses, or at published ports, perhaps through ssh."""
 
 from __future__ import annotations
 
 import ipaddress
+import platform
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -60,19 +61,55 @@ class Ways:
             subnets: Sequence[str] = ()
             with suppress(EngineRefusalError):  # no such network: the launch will say so
                 subnets = _subnets(await self._engine.run(lambda client: client.inspect_network(network)))
-            self._known[network] = _way(facts, network, subnets, self._settings)
+            self._known[network] = way_to(facts, network, subnets, self._settings)
         return self._known[network]
 
+    async def near(self, kernel: str, route: Route) -> Route:
+        """Return where this host reaches a kernel, which the engine's machine reaches at a route.
 
-def _way(facts: EngineFacts, network: str, subnets: Sequence[str], settings: RemoteKernelSettings) -> Way:
-    machine = facts.location.machine
+        Raises
+        ------
+        RemoteKernelError
+            When ssh, which has to lead there, refuses it.
+        """
+        tunnel = self._engine.tunnel
+        # Where the operator names an address, this host reaches it.
+        if tunnel is None or self._settings.docker_publish_ip:
+            return route
+        return await tunnel.forward(kernel, route)
+
+    async def give_up(self, kernel: str) -> None:
+        """Lead to a kernel no longer."""
+        if self._engine.tunnel is not None:
+            await self._engine.tunnel.give_up(kernel)
+
+
+def way_to(facts: EngineFacts, network: str, subnets: Sequence[str], settings: RemoteKernelSettings) -> Way:
+    """Choose the way to kernels of a network.
+
+    Parameters
+    ----------
+    facts
+        Of the engine.
+    network, subnets
+        The network, and its addresses.
+    settings
+        The operator's word.
+
+    Raises
+    ------
+    ConfigurationError
+        When they name an address that is none, or an engine whose machine has none.
+    """
+    by_ssh = facts.location.is_by_ssh and not settings.docker_publish_ip
+    machine = "" if by_ssh else facts.location.machine
     if settings.docker_publish_ip in UNSPECIFIED:
         raise ConfigurationError(
             f"docker_publish_ip is {settings.docker_publish_ip}, at which nobody can be reached; set it to the address "
             "of the engine's machine at which this host reaches it"
         )
-    own = next(filter(None, map(_own_address, subnets)), "")
-    if network == "host" and not machine:
+    own = "" if by_ssh else next(filter(None, map(_own_address, subnets)), "")
+    if network == "host" and not machine and not by_ssh:
         return Way("", LOOPBACK, "they share the network of this machine")
     if settings.docker_route == "address":
         return Way("", own or _own_address_towards(machine), "the setting docker_route says so")
@@ -80,12 +117,15 @@ def _way(facts: EngineFacts, network: str, subnets: Sequence[str], settings: Rem
     host_ip = _own_address_towards(machine) if machine else ""
     if settings.docker_route == "published":
         return Way(publish_ip, own or host_ip, "the setting docker_route says so")
+    if by_ssh:
+        return Way(publish_ip, host_ip, "ssh leads to the engine, and to ports of its machine")
     if machine:
         return Way(publish_ip, host_ip, f"the engine is on another machine, {machine}")
     if facts.location.socket is None:
         return Way(publish_ip, host_ip, "the engine is not reached by a socket, so its networks may be elsewhere")
-    if "Docker Desktop" in facts.system:
-        return Way(publish_ip, host_ip, "Docker Desktop keeps its containers in a virtual machine")
+    if facts.kernel != platform.release():
+        here = f"the engine runs on the kernel {facts.kernel} and this host on {platform.release()}"
+        return Way(publish_ip, host_ip, f"{here}: its containers are in a virtual machine")
     if facts.rootless:
         return Way(publish_ip, host_ip, "the engine runs without root, in a network of its own")
     if not own:

@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from docker_kernel_provider.archive import CONNECTION_FILE, PRIVATE_FOLDER, Entry, pack
+from docker_kernel_provider.archive import CONNECTION_FILE, PRIVATE_FOLDER, Entry, memory_entries, pack
 from docker_kernel_provider.container import Ports, container_of, image_of, networks_of
 from docker_kernel_provider.engine import Engine
 from docker_kernel_provider.errors import EngineRefusalError
 from docker_kernel_provider.image import Image, RunAs, Wanted
 from docker_kernel_provider.labels import labels_of
-from docker_kernel_provider.memory import SealedMemory
 from docker_kernel_provider.pull import Pull, begun
 from docker_kernel_provider.route import LOOPBACK, Way, Ways
 from docker_kernel_provider.status import explain_refusal
@@ -22,6 +21,7 @@ from docker_kernel_provider.users import KnownUsers
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.errors import LaunchError
 from remote_kernel_provider.lifecycle import KernelRequest, KernelResource, KernelStatus, Phase
+from remote_kernel_provider.sealing import MemorySeal
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -33,14 +33,14 @@ class Launcher:
 
     Parameters
     ----------
-    engine, settings, ways, memory, users
+    engine, settings, ways, seal, users
         See the classes.
     """
 
     engine: Engine
     settings: RemoteKernelSettings
     ways: Ways
-    memory: SealedMemory
+    seal: MemorySeal
     users: KnownUsers
 
 
@@ -166,7 +166,7 @@ class ContainerStart:
                 connection = replace(connection, ip=LOOPBACK)
             content = json.dumps(connection.to_json()).encode()
             entries += [
-                *self._with.memory.entries(container, self._request.memory),
+                *memory_entries(self._with.seal.seal(container, self._request.memory)),
                 Entry(PRIVATE_FOLDER, 0o700, user.uid, user.gid),
                 Entry(CONNECTION_FILE, 0o600, user.uid, user.gid, content),
             ]

@@ -16,7 +16,6 @@ from docker_kernel_provider.errors import EngineRefusalError, EngineUnreachableE
 from docker_kernel_provider.image import Image
 from docker_kernel_provider.kept import MEMORY, KeptFiles
 from docker_kernel_provider.labels import labels_of
-from docker_kernel_provider.memory import SealedMemory
 from docker_kernel_provider.output import last_output
 from docker_kernel_provider.owners import Owners
 from docker_kernel_provider.ports import inside_ports
@@ -29,6 +28,7 @@ from docker_kernel_provider.watch import Watch
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.connection.info import Route
 from remote_kernel_provider.errors import KernelGoneError, LaunchError, RemoteKernelError
+from remote_kernel_provider.leftovers import Leftover
 from remote_kernel_provider.lifecycle import (
     KernelMemory,
     KernelRequest,
@@ -39,6 +39,7 @@ from remote_kernel_provider.lifecycle import (
 )
 from remote_kernel_provider.owner import HostIdentity, Owner, OwnerSelector
 from remote_kernel_provider.private_loop import end_task, settled
+from remote_kernel_provider.sealing import MemorySeal
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -75,7 +76,7 @@ class SwarmLifecycleManager(LifecycleManager):
         self._undoing = Undoing(self.delete)
         self._watch = Watch(self._engine, self._tasks, self._undoing.on_back)
         self._ways = SwarmWays(self._engine, settings)
-        self._memory = SealedMemory(identity)
+        self._seal = MemorySeal(identity)
         self._kept = KeptFiles(identity.folder / self.name / "kernels")
         self._owners = Owners(self.name, self._engine, identity, self._kept, _list)
         self._starting: dict[str, asyncio.Task[None]] = {}
@@ -207,6 +208,7 @@ class SwarmLifecycleManager(LifecycleManager):
         except EngineUnreachableError:
             self._undoing.note(resource)
             raise
+        await self._ways.give_up(resource)
         self._kept.forget(resource.id)
         self._watch.forget(resource.id)
 
@@ -227,6 +229,11 @@ class SwarmLifecycleManager(LifecycleManager):
         """Name the service."""
         return f"service {resource.id}"
 
+    async def belongings(self, resource: KernelResource) -> list[Leftover]:
+        """Name the service, its secret, and what is kept beside them."""
+        found = [Leftover(kind, resource.id) for kind in await self._engine.run(_kinds, resource.id)]
+        return [*found, *(Leftover("file", str(file)) for file in self._kept.files(resource.id))]
+
     async def route(self, resource: KernelResource, ports: Sequence[int]) -> Route:
         """Return the container's address, or the ports at which its node publishes them."""
         try:
@@ -246,7 +253,7 @@ class SwarmLifecycleManager(LifecycleManager):
 
     async def _keep(self, resource: KernelResource, service_id: str, memory: KernelMemory) -> None:
         engine = (await self._engine.facts()).id
-        sealed = self._memory.seal(service_id, memory)
+        sealed = self._seal.seal(service_id, memory)
         await asyncio.to_thread(self._kept.write, engine, resource.id, MEMORY, sealed)
 
     async def recall(self, resource: KernelResource) -> KernelMemory:
@@ -254,7 +261,7 @@ class SwarmLifecycleManager(LifecycleManager):
         service_id = await self._service_id(resource)
         engine = (await self._engine.facts()).id
         content = await asyncio.to_thread(self._kept.read, engine, resource.id, MEMORY)
-        return self._memory.open(resource, service_id, content)
+        return self._seal.open(resource, service_id, content)
 
     async def reassign(self, resource: KernelResource, owner: Owner) -> KernelResource:
         """Note the new owner beside this user's host identity."""
@@ -300,6 +307,12 @@ def _list(client: APIClient, labels: list[str]) -> dict[str, Mapping[str, str]]:
     filters = {"label": labels}
     found = [*client.secrets(filters=filters), *client.services(filters=filters)]
     return {each["Spec"]["Name"]: each["Spec"]["Labels"] for each in found}
+
+
+def _kinds(client: APIClient, name: str) -> list[str]:
+    """Return of what kinds there are objects of a kernel; all have its name."""
+    listed = {"service": client.services(filters={"name": name}), "secret": client.secrets(filters={"name": name})}
+    return [kind for kind, found in listed.items() if any(each["Spec"]["Name"] == name for each in found)]
 
 
 def _logs(client: APIClient, name: str, tail: int) -> bytes:

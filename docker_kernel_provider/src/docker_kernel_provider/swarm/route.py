@@ -83,13 +83,17 @@ class SwarmWays:
             route = route_of(seen.container, ports)
             if route is not None and route.ip == "0.0.0.0":  # published on all addresses of this engine's machine
                 facts = await self._engine.facts()
-                machine = self._settings.docker_publish_ip or facts.location.machine or LOOPBACK
-                route = replace(route, ip=machine)
+                machine = LOOPBACK if facts.location.is_by_ssh else facts.location.machine or LOOPBACK
+                route = replace(route, ip=self._settings.docker_publish_ip or machine)
         else:
             route = await self._route_elsewhere(seen, ports)
         if route is None:
             raise LaunchError(f"the task of kernel {resource.kernel_id} has no address that this host reaches")
-        return route
+        return await self._ways.near(resource.id, route)
+
+    async def give_up(self, resource: KernelResource) -> None:
+        """Lead to a kernel no longer."""
+        await self._ways.give_up(resource.id)
 
     async def _route_elsewhere(self, seen: Seen, ports: Sequence[int]) -> Route | None:
         task = seen.task or {}
