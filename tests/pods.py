@@ -1,8 +1,11 @@
-"""A home whose user has nothing but a kubeconfig, and the pods of the kernels that its programs run."""
+"""A home whose user has nothing but a kubeconfig, and the pods of the kernels that its programs run; fixture `pods`."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
+from cluster import sharing
 from cluster.fixtures import IMAGE, ClusterUnderTest, Namespace
 
 from remote_kernel_provider.testing.waiting import until
@@ -61,3 +64,12 @@ class PodHome:
     def delete_pod(self) -> None:
         """Delete the one pod, as somebody with kubectl does."""
         self.api.delete_namespaced_pod(self.pod().metadata.name, self.namespace.name, grace_period_seconds=1)
+
+
+@pytest.fixture(scope="module")
+def pods(make_home, cluster) -> Iterator[PodHome]:
+    """A home whose kernels run in a namespace of the cluster; one for all tests of a module."""
+    with sharing.turn(False):  # of tests that harm the cluster
+        namespace = Namespace(cluster)
+    yield PodHome(make_home("pods"), cluster, namespace)
+    namespace.remove()

@@ -30,17 +30,20 @@ class Users:
         self._api = cluster.api
         self._folder = folder
         self._document = yaml.safe_load(cluster.kubeconfig.read_text())
+        self._cluster_roles: list[str] = []
 
-    def kubeconfig(self, name: str, rules: list[dict[str, object]]) -> Path:
-        """Return the kubeconfig of a service account that a Role gives some rights."""
+    def kubeconfig(
+        self, name: str, rules: list[dict[str, object]], everywhere: list[dict[str, object]] | None = None
+    ) -> Path:
+        """Return the kubeconfig of a service account that a Role, and a ClusterRole, give some rights."""
         self._api.create_namespaced_service_account(self._namespace, {"metadata": {"name": name}})
         self._rbac.create_namespaced_role(self._namespace, {"metadata": {"name": name}, "rules": rules})
-        binding = {
-            "metadata": {"name": name},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": self._namespace}],
-        }
-        self._rbac.create_namespaced_role_binding(self._namespace, binding)
+        self._rbac.create_namespaced_role_binding(self._namespace, self._binding(name, "Role", name))
+        if everywhere:
+            role = f"{self._namespace}-{name}"
+            self._rbac.create_cluster_role({"metadata": {"name": role}, "rules": everywhere})
+            self._rbac.create_cluster_role_binding(self._binding(name, "ClusterRole", role))
+            self._cluster_roles.append(role)
         request = {"spec": {"expirationSeconds": 3600}}
         token = self._api.create_namespaced_service_account_token(name, self._namespace, request).status.token
         document = self._document | {"users": [{"name": name, "user": {"token": token}}]}
@@ -50,3 +53,25 @@ class Users:
         file = self._folder / f"{name}.kubeconfig"
         file.write_text(yaml.safe_dump(document))
         return file
+
+    def allow_in(self, namespace: str, account: str, rules: list[dict[str, object]]) -> None:
+        """Give an account a Role in another namespace, too."""
+        self._rbac.create_namespaced_role(namespace, {"metadata": {"name": account}, "rules": rules})
+        self._rbac.create_namespaced_role_binding(namespace, self._binding(account, "Role", account))
+
+    def forbid_in(self, namespace: str, account: str) -> None:
+        """Take that back."""
+        self._rbac.delete_namespaced_role_binding(account, namespace)
+
+    def _binding(self, account: str, kind: str, role: str) -> dict[str, object]:
+        return {
+            "metadata": {"name": role},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": self._namespace}],
+        }
+
+    def remove(self) -> None:
+        """Take back what was given in the whole cluster; the rest goes with the namespace."""
+        for role in self._cluster_roles:
+            self._rbac.delete_cluster_role_binding(role)
+            self._rbac.delete_cluster_role(role)

@@ -1,15 +1,18 @@
 """The image of a host in a cluster: the cluster's Python image, Jupyter Server, and wheels of this very tree."""
 
+import shutil
 import subprocess
 import sys
-import tarfile
+from importlib.metadata import requires
 from pathlib import Path
 
 from cluster.building import Built
-from cluster.images import PYTHON, ROOT, write_image
+from cluster.images import PYTHON, ROOT, compile_modules, read_layers, write_image, write_layer
+from keeping import kept
 
 HOST_IMAGE = "cluster.test/remote-kernels-host:1"
 SOURCES = ("remote_kernel_provider", "kubernetes_kernel_provider")
+PLATFORMS = [f"--platform=manylinux{version}_x86_64" for version in ("2014", "_2_17", "_2_28", "_2_34")]
 
 
 def build_host_image(folder: Path) -> Path:
@@ -20,14 +23,29 @@ def build_host_image(folder: Path) -> Path:
     folder
         Empty.
     """
-    wheels, packages, base = folder / "wheels", folder / "packages", folder / "base.tar"
+    wheels, packages = folder / "wheels", folder / "packages"
     _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, *(ROOT / source for source in SOURCES))
-    _install(packages, sorted(wheels.glob("*.whl")))
-    _flatten(Built().python, base)
+    _install(packages, "--no-deps", *sorted(wheels.glob("*.whl")))
     archive = folder / "host.tar"
-    write_image(archive, HOST_IMAGE, base=base, folder=packages)
-    base.unlink()
+    write_image(archive, HOST_IMAGE, [*_layers_below(), write_layer(folder / "packages.layer", packages)])
     return archive
+
+
+def _layers_below() -> list[Path]:
+    """Return the layers with all that changes seldom, kept between runs."""
+    declared = {requirement for source in SOURCES for requirement in requires(source) or ()}
+    own = tuple(source.replace("_", "-") for source in SOURCES)
+    needed = sorted(each for each in declared if "extra ==" not in each and not each.startswith((*own, *SOURCES)))
+    needed.append("jupyter_server>=2.6")
+
+    def make(folder: Path) -> None:
+        read_layers(Built().python, folder)
+        _install(folder / "packages", *needed)
+        write_layer(folder / "packages.tar", folder / "packages")
+        shutil.rmtree(folder / "packages")
+
+    folder = kept("host-image", "\n".join((Built().python.parent.name, *needed)), make)
+    return [*sorted(folder.glob("layer-*.tar")), folder / "packages.tar"]
 
 
 def _pip(*words: object) -> None:
@@ -36,24 +54,13 @@ def _pip(*words: object) -> None:
     assert not done.returncode, done.stderr
 
 
-def _install(root: Path, wheels: list[Path]) -> None:
+def _install(root: Path, *what: object) -> None:
     """Install as the image's Python would, on whatever Python this is."""
     site = root / f"usr/local/lib/python{PYTHON}/dist-packages"
-    platforms = [f"--platform=manylinux{version}_x86_64" for version in ("2014", "_2_17", "_2_28", "_2_34")]
-    target = ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}", *platforms]
-    _pip("install", "--target", site, *target, *wheels, "jupyter_server>=2.6")
+    target = ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}", *PLATFORMS]
+    _pip("install", "--no-compile", "--target", site, *target, *what)
+    compile_modules(root)
     (site / "bin").rename(root / "usr/local/bin")
     for program in (root / "usr/local/bin").iterdir():
         _, _, script = program.read_text().partition("\n")
         program.write_text(f"#!/usr/bin/python3\n{script}")
-
-
-def _flatten(image: Path, layer: Path) -> None:
-    """Write all layers of an image's archive as one."""
-    with tarfile.open(image) as packed, tarfile.open(layer, "w") as flat:
-        for member in packed.getmembers():
-            if not member.name.endswith("/layer.tar"):
-                continue
-            with tarfile.open(fileobj=packed.extractfile(member)) as each:
-                for entry in each:
-                    flat.addfile(entry, each.extractfile(entry) if entry.isreg() else None)

@@ -25,6 +25,26 @@ HOSTILE = [
     # What no program and no cluster can be given: refused, never mended
     "a\0b", "\ud800",
 ]  # fmt: skip
+POD = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: x
+  annotations:
+    quoted: "{{ kernel_note }}"
+    within: a-{{ kernel_note }}-b
+"""
+"""How a template begins that prints what was said as a note."""
+NOTES = """\
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: "{{ kernel_pod_name }}-notes"
+data:
+  note: {{ kernel_note }}
+"""
+"""How it ends."""
 BENIGN = "zqbenignqz"
 """Occurs nowhere else, so every place that a value reaches can be found."""
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kubernetes_kernel_provider.manifests import HostAccount, KernelManifests
+from kubernetes_kernel_provider.manifests.kernel import kernel_container
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.connection.assigned import with_curve_keys
 from remote_kernel_provider.connection.info import ConnectionInfo
@@ -18,6 +20,7 @@ from remote_kernel_provider.owner import Owner
 from remote_kernel_provider.parameters.launch_parameters import ClientRequest, Identity
 from remote_kernel_provider.parameters.resolve import resolve_parameters
 
+HOST = HostAccount("team", "jupyter")
 KERNEL_ID = "3f2b9c1e-0b7a-4a57-9b58-4f2d1c9a7e60"
 COMMAND = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 KEYS = tuple(key for key in CONFIG_KEYS if KUBERNETES in key.backends)
@@ -109,3 +112,14 @@ def request_of(
         environment=parameters.environment,
         memory=KernelMemory(connection, {"spec": spec.name}) if assigned else None,
     )
+
+
+def parts(manifests: KernelManifests) -> tuple[Any, Any, Any]:
+    """Return the pod, its `spec`, and the kernel's container."""
+    pod = manifests.pod.document
+    return pod, pod["spec"], kernel_container(pod["spec"])
+
+
+def variables(container: Any) -> dict[str, str]:
+    """Return a container's environment."""
+    return {entry["name"]: entry["value"] for entry in container["env"]}

@@ -1,166 +1,22 @@
-"""The client: what is wrong with a kubeconfig is said, and a watch survives every way in which one can end."""
+"""Requests: credentials that run out, certificates, proxies, answers that are none, and the end of the client."""
 
 import asyncio
-import json
-import stat
-import time
+import base64
+import gc
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from aiohttp import web
+from api_servers import credential, serving
 
-from kubernetes_kernel_provider.client import list_watch
 from kubernetes_kernel_provider.client.api import ClusterClient
-from kubernetes_kernel_provider.client.configuration import NoClusterError, load_configuration
-from kubernetes_kernel_provider.client.errors import ClusterError, ClusterUnreachableError
-from kubernetes_kernel_provider.client.list_watch import EVERYTHING, Change, Changes, ListWatch
+from kubernetes_kernel_provider.client.errors import ClientClosedError, ClusterError, ClusterUnreachableError
 from remote_kernel_provider.errors import ConfigurationError
-
-
-@pytest.fixture(autouse=True)
-def no_cluster(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
-@pytest.fixture
-def write_kubeconfig(tmp_path, monkeypatch):
-    def write(server: str = "http://127.0.0.1:9", user: dict | None = None, **cluster) -> Path:
-        file = tmp_path / "kubeconfig"
-        context = {"cluster": "c", "user": "u", "namespace": "team"}
-        document = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "here",
-            "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
-            "users": [{"name": "u", "user": user or {"token": "a-token"}}],
-            "contexts": [{"name": "here", "context": context}],
-        }  # fmt: skip
-        file.write_text(json.dumps(document))
-        monkeypatch.setenv("KUBECONFIG", str(file))
-        return file
-
-    return write
-
-
-@pytest.fixture
-def write_plugin(tmp_path):
-    def write(script: str) -> dict:
-        file = tmp_path / "plugin"
-        file.write_text(f"#!/bin/sh\n{script}\n")
-        file.chmod(file.stat().st_mode | stat.S_IXUSR)
-        return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(file)}}
-
-    return write
-
-
-def credential(token: str | None) -> str:
-    document = {
-        "apiVersion": "client.authentication.k8s.io/v1",
-        "kind": "ExecCredential",
-        "status": {} if token is None else {"token": token},
-    }
-    return json.dumps(document)
-
-
-# Configuration
-
-
-async def test_no_kubeconfig_and_no_pod():
-    with pytest.raises(NoClusterError, match="set KUBECONFIG"):
-        await load_configuration()
-
-
-async def test_the_kubeconfig_is_read_when_it_is_needed(write_kubeconfig):
-    write_kubeconfig()
-    loaded = await load_configuration()
-    assert (loaded.client.host, loaded.namespace) == ("http://127.0.0.1:9", "team")
-    assert "context 'here'" in loaded.source
-
-
-async def test_a_context_that_does_not_exist(write_kubeconfig):
-    write_kubeconfig()
-    with pytest.raises(ConfigurationError, match="elsewhere"):
-        await load_configuration("elsewhere")
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{", "clusters: 3\ncontexts: []\nusers: []\n", "current-context: x\n"])
-async def test_a_malformed_kubeconfig(write_kubeconfig, content):
-    write_kubeconfig().write_text(content)
-    with pytest.raises(ConfigurationError, match="cannot be used"):
-        await load_configuration()
-
-
-@pytest.mark.parametrize(
-    ("script", "words"),
-    [
-        ("echo 'log in first' >&2; exit 4", "returned 4.*log in first"),
-        ("echo nonsense", "decode"),
-        (f"echo '{credential('')[:-2]}'", "decode"),
-        (f"echo '{credential(None)}'", "neither a token"),
-    ],
-)
-async def test_an_exec_plugin_that_fails_is_an_error(write_kubeconfig, write_plugin, script, words):
-    write_kubeconfig(user=write_plugin(script))
-    with pytest.raises(ConfigurationError, match=words):
-        await load_configuration()
-
-
-async def test_an_exec_plugin_that_is_not_there(write_kubeconfig):
-    user = {
-        "exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin", "installHint": "get it"}
-    }
-    write_kubeconfig(user=user)
-    with pytest.raises(ConfigurationError, match=r"no-such-plugin.*get it"):
-        await load_configuration()
-
-
-async def test_an_exec_plugin_that_hangs(write_kubeconfig, write_plugin, monkeypatch):
-    monkeypatch.setattr("kubernetes_kernel_provider.client.configuration.PLUGIN_TIMEOUT", 0.2)
-    write_kubeconfig(user=write_plugin("exec sleep 1"))
-    with pytest.raises(ConfigurationError, match=r"did not end within 0.2 s"):
-        await load_configuration()
-    # The loader keeps the process, which has to end before this test's loop does.
-    await asyncio.to_thread(psutil.wait_procs, psutil.Process().children(), 5)
-    await asyncio.sleep(0.1)
-
-
-async def test_proxies(write_kubeconfig, monkeypatch):
-    write_kubeconfig(**{"proxy-url": "socks5://127.0.0.1:1"})
-    with pytest.raises(ConfigurationError, match="socks5"):
-        await load_configuration()
-    write_kubeconfig("https://10.1.2.3:6443", **{"insecure-skip-tls-verify": True})
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    assert (await load_configuration()).client.client_session_kwargs is None
-    monkeypatch.setenv("NO_PROXY", "example.test,10.0.0.0/8")
-    assert (await load_configuration()).client.client_session_kwargs == {"trust_env": False}
-
-
-# Requests, to a server that does what a cluster does not do on demand
-
-
-@asynccontextmanager
-async def serving(handler) -> AsyncIterator[str]:
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@pytest.fixture
-async def client():
-    client = ClusterClient()
-    yield client
-    await client.close()
 
 
 async def test_credentials_that_ran_out_are_fetched_anew(write_kubeconfig, write_plugin, client, tmp_path):
@@ -178,6 +34,96 @@ async def test_credentials_that_ran_out_are_fetched_anew(write_kubeconfig, write
         write_kubeconfig(server, user=write_plugin(script))
         assert await client.request("GET", "/version") == {"gitVersion": "v1"}
     assert seen == ["Bearer old", "Bearer new"]
+
+
+async def test_credentials_that_run_out_break_nobody_elses_requests(write_kubeconfig, write_plugin, client, tmp_path):
+    begun, released = asyncio.Semaphore(0), asyncio.Event()
+
+    async def handler(request):
+        if request.path == "/slow":
+            begun.release()
+            await released.wait()
+        elif request.headers.get("Authorization") == "Bearer old":
+            return web.json_response({"kind": "Status", "code": 401, "message": "Unauthorized"}, status=401)
+        return web.json_response({"said": request.headers.get("Authorization")})
+
+    ran = tmp_path / "ran"
+    script = f"[ -e {ran} ] && exec echo '{credential('new')}'; touch {ran}; echo '{credential('old')}'"
+    async with serving(handler) as server:
+        write_kubeconfig(server, user=write_plugin(script))
+        slow = [asyncio.ensure_future(client.request("GET", "/slow")) for _ in range(5)]
+        for _ in slow:
+            await asyncio.wait_for(begun.acquire(), 5)
+        answers = await asyncio.gather(*(client.request("GET", "/other") for _ in range(5)))
+        assert answers == [{"said": "Bearer new"}] * 5
+        released.set()
+        assert await asyncio.gather(*slow) == [{"said": "Bearer old"}] * 5
+
+
+async def test_a_websocket_has_fresh_credentials_too(write_kubeconfig, write_plugin, client, tmp_path):
+    async def handler(request):
+        if request.headers.get("Authorization") == "Bearer old":
+            return web.json_response({"kind": "Status", "code": 401, "message": "Unauthorized"}, status=401)
+        socket = web.WebSocketResponse(protocols=["v4.channel.k8s.io"])
+        await socket.prepare(request)
+        await socket.send_str("opened")
+        await socket.close()
+        return socket
+
+    ran = tmp_path / "ran"
+    script = f"[ -e {ran} ] && exec echo '{credential('new')}'; touch {ran}; echo '{credential('old')}'"
+    async with serving(handler) as server:
+        write_kubeconfig(server, user=write_plugin(script))
+        async with client.websocket("/portforward", query=[], protocol="v4.channel.k8s.io") as socket:
+            assert await socket.receive_str(timeout=5) == "opened"
+        write_kubeconfig(server, user={"token": "old"})
+        other = ClusterClient()
+        with pytest.raises(ClusterError, match="401"):
+            async with other.websocket("/portforward", query=[], protocol="v4.channel.k8s.io"):
+                pass
+        await other.close()
+
+
+async def test_a_client_that_is_closed_asks_nobody(write_kubeconfig, client):
+    """Neither whoever asks at that moment nor whoever asks later leaves a connection open."""
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+    asked, begun = [], asyncio.Event()
+
+    async def handler(request):
+        asked.append(request.path)
+        if request.path == "/slow":
+            begun.set()
+            await asyncio.sleep(3600)
+        return web.json_response({})
+
+    async with serving(handler) as server:
+        write_kubeconfig(server)
+        await client.request("GET", "/first")  # so that the next one uses its connection
+        slow = asyncio.ensure_future(client.request("GET", "/slow"))
+        await asyncio.wait_for(begun.wait(), 5)
+        await client.close()
+        with pytest.raises(ClusterError):
+            await asyncio.wait_for(slow, 5)
+        for asking in (client.request("GET", "/later"), client.text("/later"), client.configuration()):
+            with pytest.raises(ClientClosedError, match="has closed its connections"):
+                await asking
+        gc.collect()
+        await asyncio.sleep(0)
+    assert asked == ["/first", "/slow"]
+    assert complaints == []
+
+
+async def test_a_page_of_somebody_else_does_not_say_that_anything_is_gone(write_kubeconfig, client):
+    async def handler(request):
+        return web.Response(status=404, text="default backend - 404")
+
+    async with serving(handler) as server:
+        write_kubeconfig(server)
+        with pytest.raises(ClusterUnreachableError, match="answered 404 in the API server's place") as failure:
+            await client.request("GET", "/api/v1/namespaces/team/pods/python")
+    assert not failure.value.is_missing
+    assert failure.value.is_passing
 
 
 async def test_credentials_that_stay_wrong_are_an_error(write_kubeconfig, client):
@@ -201,6 +147,16 @@ async def test_an_answer_that_is_not_json(write_kubeconfig, client):
             await client.request("GET", "/api/v1/pods")
 
 
+@pytest.mark.parametrize("name", ["certificate-authority", "certificate-authority-data"])
+async def test_certificates_that_are_none(write_kubeconfig, client, tmp_path, name):
+    nonsense = tmp_path / "ca.crt"
+    nonsense.write_text("nonsense")
+    value = str(nonsense) if name == "certificate-authority" else base64.b64encode(b"nonsense").decode()
+    write_kubeconfig("https://127.0.0.1:9", **{name: value})
+    with pytest.raises(ConfigurationError, match=r"the certificates of kubeconfig .* cannot be used"):
+        await client.request("GET", "/version")
+
+
 async def test_nobody_answers(write_kubeconfig, client):
     write_kubeconfig()
     with pytest.raises(ClusterUnreachableError, match=r"127\.0\.0\.1:9 cannot be reached") as failure:
@@ -208,143 +164,98 @@ async def test_nobody_answers(write_kubeconfig, client):
     assert failure.value.code == 0
 
 
-# The watch
+PLAIN = """\
+[req]
+distinguished_name = dn
+x509_extensions = ca
+[dn]
+[ca]
+basicConstraints = critical, CA:TRUE
+subjectKeyIdentifier = none
+authorityKeyIdentifier = none
+[server]
+subjectAltName = IP:127.0.0.1
+subjectKeyIdentifier = none
+authorityKeyIdentifier = none
+"""
+"""Certificates of a cluster's own CA that say no more than they must, as those of many clusters do."""
 
 
-def pod(name: str, version: int, **more) -> dict:
-    return {"metadata": {"uid": name, "resourceVersion": str(version)}, **more}
+@pytest.fixture
+def plain_ca(tmp_path) -> Path:
+    """The folder with a plain CA, and a certificate for 127.0.0.1 that it signed."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    (tmp_path / "plain.cnf").write_text(PLAIN)
 
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=tmp_path, check=True, capture_output=True)
 
-def event(kind: str, item: dict) -> bytes:
-    return json.dumps({"type": kind, "object": item}).encode() + b"\n"
-
-
-class Scripted:
-    """Answers lists with what it holds, and each watch by the next function of its script."""
-
-    def __init__(self, *script):
-        self.items, self.version = [pod("a", 5)], 10
-        self.script = list(script)
-        self.lists, self.watches = 0, []
-        self.held = asyncio.Event()
-
-    async def handle(self, request):
-        if "watch" not in request.query:
-            self.lists += 1
-            return web.json_response({"metadata": {"resourceVersion": str(self.version)}, "items": self.items})
-        self.watches.append((request.query["resourceVersion"], time.monotonic()))
-        response = web.StreamResponse()
-        await response.prepare(request)
-        if not self.script:
-            self.held.set()
-        await (self.script.pop(0) if self.script else hold)(response)
-        return response
-
-
-async def hold(response):
-    await asyncio.sleep(3600)
-
-
-async def end(response):
-    pass
-
-
-def send(*lines, then=end):
-    async def step(response):
-        for line in lines:
-            await response.write(line)
-        await then(response)
-
-    return step
+    new = ("req", "-config", "plain.cnf", "-newkey", "rsa:2048", "-nodes")
+    openssl(*new, "-x509", "-days", "2", "-subj", "/CN=kubernetes", "-keyout", "ca.key", "-out", "ca.crt")
+    openssl(*new, "-subj", "/CN=apiserver", "-keyout", "api.key", "-out", "api.csr")
+    signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "plain.cnf", "-extensions", "server")
+    openssl("x509", "-req", "-in", "api.csr", *signed, "-days", "2", "-out", "api.crt")
+    return tmp_path
 
 
 @asynccontextmanager
-async def watched(scripted, write_kubeconfig, client, key="a") -> AsyncIterator[Changes]:
-    async with serving(scripted.handle) as server:
-        write_kubeconfig(server)
-        watch = ListWatch(client, "/pods", {}, lambda item, deleted: (item.get("word"), deleted))
-        changes = Changes()
-        async with watch.follow(key, changes):
-            yield changes
+async def proxying() -> AsyncIterator[tuple[str, list[str]]]:
+    """A proxy on loopback: gives its address, and what it was asked for."""
+    asked: list[str] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).decode().splitlines()[0])
+        host, _, port = asked[-1].split()[1].rpartition(":")
+        ends = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with suppress(ConnectionError):
+            await asyncio.gather(pump(reader, ends[1]), pump(ends[0], writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+    finally:
+        server.close()
 
 
-async def following(changes: Changes) -> Change:
-    return await asyncio.wait_for(changes.get(), 5)
+async def test_a_ca_of_ones_own_and_a_proxy(write_kubeconfig, client, plain_ca, monkeypatch):
+    """Also where Python asks of certificates what it did not ask before 3.13."""
+    make_context = ssl.create_default_context
 
+    def strict(*arguments, **options) -> ssl.SSLContext:
+        context = make_context(*arguments, **options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
 
-async def test_a_list_and_its_changes(write_kubeconfig, client):
-    changed, gone = pod("a", 11, word="new"), pod("a", 12, word="last")
-    scripted = Scripted(send(event("MODIFIED", changed), event("MODIFIED", changed), event("DELETED", gone), then=hold))
-    async with watched(scripted, write_kubeconfig, client) as changes:
-        values = [(await following(changes)).value for _ in range(4)]
-    assert values == [(None, False), ("new", False), ("last", True), None]
-    assert (scripted.lists, [version for version, _ in scripted.watches]) == (1, ["10"])
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(plain_ca / "api.crt", plain_ca / "api.key")
 
-
-async def test_a_watch_resumes_where_it_ended(write_kubeconfig, client):
-    bookmark = event("BOOKMARK", {"kind": "Pod", "metadata": {"resourceVersion": "20"}})
-    scripted = Scripted(send(bookmark), send(event("MODIFIED", pod("a", 21, word="after")), then=hold))
-    async with watched(scripted, write_kubeconfig, client) as changes:
-        await following(changes)
-        assert (await following(changes)).value == ("after", False)
-    assert (scripted.lists, [version for version, _ in scripted.watches]) == (1, ["10", "20"])
-
-
-async def test_a_version_that_the_cluster_forgot_begins_with_a_list(write_kubeconfig, client):
-    async def forget(response):
-        scripted.items, scripted.version = [], 30
-        await response.write(event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}))
-
-    scripted = Scripted(forget)
-    async with watched(scripted, write_kubeconfig, client) as changes:
-        await following(changes)
-        assert (await following(changes)).value is None  # it went while nobody looked
-        await asyncio.wait_for(scripted.held.wait(), 5)
-    assert (scripted.lists, [version for version, _ in scripted.watches]) == (2, ["10", "30"])
-
-
-async def test_a_silent_connection_is_given_up(write_kubeconfig, client, monkeypatch):
-    monkeypatch.setattr(list_watch, "SILENCE", 0.2)
-    scripted = Scripted(hold, send(event("MODIFIED", pod("a", 11, word="after"))))
-    async with watched(scripted, write_kubeconfig, client) as changes:
-        await following(changes)
-        assert (await following(changes)).value == ("after", False)
-    assert scripted.lists == 1
-
-
-@pytest.mark.parametrize("step", [end, send(b"<h1>log in</h1>\n"), send(b'{"neither": "kind nor object"}\n')])
-async def test_watches_that_end_at_once_are_spaced_out(write_kubeconfig, client, step, monkeypatch):
-    monkeypatch.setattr(list_watch, "FIRST_PAUSE", 0.05)
-    scripted = Scripted(*[step] * 100)
-    async with watched(scripted, write_kubeconfig, client) as changes:
-        await following(changes)
-        await asyncio.sleep(1)
-    # 0.05 s, doubled each time, and half of that at least.
-    assert 3 <= len(scripted.watches) <= 7
-
-
-async def test_who_may_not_watch_is_told(write_kubeconfig, client):
     async def handler(request):
-        status = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "pods is forbidden"}
-        return web.json_response(status, status=403)
+        if "Upgrade" not in request.headers:
+            return web.json_response({"gitVersion": "v1"})
+        socket = web.WebSocketResponse(protocols=["v4.channel.k8s.io"])
+        await socket.prepare(request)
+        await socket.send_str("opened")
+        await socket.close()
+        return socket
 
-    async with serving(handler) as server:
+    async with serving(handler, tls) as server, proxying() as (proxy, asked):
+        write_kubeconfig(server, **{"certificate-authority": str(plain_ca / "ca.crt"), "proxy-url": proxy})
+        assert await client.request("GET", "/version") == {"gitVersion": "v1"}
+        async with client.websocket("/portforward", query=[], protocol="v4.channel.k8s.io") as socket:
+            assert await socket.receive_str(timeout=5) == "opened"
+        assert asked == [f"CONNECT {server.removeprefix('https://')} HTTP/1.1"] * 2
         write_kubeconfig(server)
-        changes = Changes()
-        async with ListWatch(client, "/pods", {}, lambda item, _: item).follow(EVERYTHING, changes):
-            told = await following(changes)
-    assert isinstance(told.value, ClusterError)
-    assert told.value.code == 403
-
-
-async def test_nobody_follows_and_nothing_runs(write_kubeconfig, client):
-    scripted = Scripted()
-    async with serving(scripted.handle) as server:
-        write_kubeconfig(server)
-        watch = ListWatch(client, "/pods", {}, lambda item, _: item["metadata"]["uid"])
-        first, second = Changes(), Changes()
-        async with watch.follow("a", first), watch.follow(EVERYTHING, second):
-            assert [(await following(each)).value for each in (first, second)] == ["a", "a"]
-            assert scripted.lists == 1
-        assert not watch.is_followed
-        assert not [task for task in asyncio.all_tasks() if "ListWatch" in repr(task.get_coro())]
+        stranger = ClusterClient()
+        with pytest.raises(
+            ClusterUnreachableError, match=r"cannot be reached.*(CERTIFICATE_VERIFY_FAILED|certificate)"
+        ):
+            await stranger.request("GET", "/version")
+        await stranger.close()

@@ -8,22 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_values import BENIGN, HOSTILE, check_same_but_for, places
+from hostile_values import BENIGN, HOSTILE, NOTES, POD, check_same_but_for, places
 from pod_launches import KERNEL_ID, request_of, write_spec
 
 from kubernetes_kernel_provider.manifests import HostAccount, make_manifests, place
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.errors import RemoteKernelError
 
-TEMPLATE = """\
-apiVersion: v1
-kind: Pod
-metadata:
-  name: x
-  annotations:
-    quoted: "{{ kernel_note }}"
+CONTENT = """\
     plain: {{ kernel_note }}
-    within: a-{{ kernel_note }}-b
     user: '{{ kernel_username }}'
     joined: {{ kernel_note ~ "/" ~ kernel_username }}
     block: |-
@@ -47,13 +40,8 @@ spec:
   {% for volume in kernel_volumes %}
   - {{ volume }}
   {% endfor %}
----
-apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: "{{ kernel_pod_name }}-notes"
-data:
-  note: {{ kernel_note }}
+"""
+CHOSEN = """\
   {% if kernel_note == "benign" %}
   other: x
   {% endif %}
@@ -68,7 +56,7 @@ SAYS_NOTHING_WHEN_EMPTY = ("namespace", "service_account_name", "working_dir")
 def objects(tmp_path_factory):
     """Return the objects of a launch, or None where it is refused."""
     folder: Path = tmp_path_factory.mktemp("spec")
-    spec = write_spec(folder, template=TEMPLATE)
+    spec = write_spec(folder, template=f"{POD}{CONTENT}{NOTES}{CHOSEN}")
     settings = RemoteKernelSettings(
         mirror_working_dirs=True, shared_namespace=False, allowed_namespaces=["*"], allowed_service_accounts=["*"]
     )

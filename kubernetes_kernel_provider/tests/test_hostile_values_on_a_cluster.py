@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cluster.fixtures import ClusterUnderTest, Namespace
-from hostile_values import BENIGN, HOSTILE, check_same_but_for, places
+from hostile_values import BENIGN, HOSTILE, NOTES, POD, check_same_but_for, places
 from kubernetes import client
 from pod_launches import request_of, write_spec
 
@@ -32,14 +32,7 @@ SAMPLE = [
 ]  # fmt: skip
 OF_THE_REQUEST = ("uid", "creationTimestamp", "managedFields")
 
-TEMPLATE = """\
-apiVersion: v1
-kind: Pod
-metadata:
-  name: x
-  annotations:
-    quoted: "{{ kernel_note }}"
-    within: a-{{ kernel_note }}-b
+CONTENT = """\
 spec:
   containers:
   - name: kernel
@@ -51,13 +44,6 @@ spec:
     env:
     - name: NOTE
       value: "<{{ kernel_note }}>"
----
-apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: "{{ kernel_pod_name }}-notes"
-data:
-  note: {{ kernel_note }}
 """
 
 Try = Callable[..., "list[dict[str, Any]] | None"]
@@ -69,7 +55,7 @@ def tried(cluster: ClusterUnderTest, namespace: Namespace, tmp_path: Path) -> Tr
     settings = RemoteKernelSettings(
         namespace=namespace.name, shared_namespace=False, allowed_namespaces=["*"], allowed_service_accounts=["*"]
     )
-    spec = write_spec(tmp_path, template=TEMPLATE, config={"namespace": namespace.name})
+    spec = write_spec(tmp_path, template=f"{POD}{CONTENT}{NOTES}", config={"namespace": namespace.name})
     strict: dict[str, str] = {"dry_run": "All", "field_validation": "Strict"}
 
     def make(values: dict[str, Any], user: str = "ada") -> list[dict[str, Any]] | None:

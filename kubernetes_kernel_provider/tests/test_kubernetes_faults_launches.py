@@ -12,7 +12,7 @@ from remote_kernel_provider.launch import LaunchProgress
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
 from remote_kernel_provider.testing.waiting import run, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 AT_ONCE = 12
 LIMIT = 280.0

@@ -23,7 +23,7 @@ from remote_kernel_provider.testing.client import Notebook
 from remote_kernel_provider.testing.kernels import Kernels
 from remote_kernel_provider.testing.waiting import run, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 PYTHON = ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}")
 BACK = 40.0

@@ -13,6 +13,7 @@ from kubernetes_kernel_provider.installer import KUBERNETES_KIND, SPARK_OPTIONS,
 from kubernetes_kernel_provider.provider import KubernetesKernelProvider
 from kubernetes_kernel_provider.template_files import PACKAGED_TEMPLATE
 from remote_kernel_provider.kernelspecs.reader import read_spec
+from remote_kernel_provider.testing.isolation import own_environment
 
 TEMPLATE = "scripts/kernel-pod.yaml.j2"
 
@@ -20,12 +21,7 @@ TEMPLATE = "scripts/kernel-pod.yaml.j2"
 @pytest.fixture
 def kernels(tmp_path, monkeypatch):
     """The kernels folder of a new environment on the Jupyter path."""
-    for name in [name for name in os.environ if name.startswith(("RKP_", "GP_", "EG_", "K8SKP_", "KERNEL_"))]:
-        monkeypatch.delenv(name)
-    for name in ("HOME", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "env/share/jupyter"))
-    return tmp_path / "env/share/jupyter/kernels"
+    return own_environment(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -168,11 +164,17 @@ def test_a_dry_run_prints_the_objects_and_writes_nothing(kernels, install, capsy
     printed = capsys.readouterr().out
     for file in ("k8skp_kernel.json", "kernel.json"):
         assert f"{kernels}/k8skp_python/{file}:" in printed
+    assert "# It is reached at its pod's address where that answers this host, else by port-forward" in printed
     pod, secret = yaml.safe_load_all(printed[printed.index("# What a launch would create") :])
     assert pod["spec"]["containers"][0]["resources"] == {"requests": {"memory": "2Gi"}}
     assert {"name": "d", "emptyDir": {}} in pod["spec"]["volumes"]
     assert (secret["kind"], set(secret["data"].values())) == ("Secret", {"***"})
     assert secret["metadata"]["name"] == pod["spec"]["volumes"][0]["secret"]["secretName"]
+
+
+def test_a_dry_run_is_for_who_installs_a_kernel_for_others(kernels, install, capsys):
+    assert install("--authorized-users=somebody-else", "--dry-run") == 0
+    assert "kind: Pod" in capsys.readouterr().out
 
 
 def test_a_dry_run_says_what_a_launch_would_be_refused_for(kernels, install, capsys):
@@ -208,6 +210,7 @@ def test_list_show_and_remove(kernels, install, capsys):
     shown = capsys.readouterr().out
     assert "kernel:         k8skp/k8skp_python" in shown
     assert "memory:         2Gi" in shown
+    assert "encryption:     none" in shown
     (kernels / "k8skp_python" / TEMPLATE).write_text("a: {% include 'x' %}")
     assert k8s_spec(["list"]) == 0
     assert "line 1: 'include' cannot be used in a template" in capsys.readouterr().out

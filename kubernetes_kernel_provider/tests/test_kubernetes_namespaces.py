@@ -14,7 +14,7 @@ from kubernetes import client as official
 from pod_launches import KERNEL_ID, request_of, write_spec
 
 from kubernetes_kernel_provider.manifests import HostAccount, make_namespace, place
-from kubernetes_kernel_provider.names import is_dns_label, is_own_namespace, own_namespace
+from kubernetes_kernel_provider.names import is_dns_label, is_like_own_namespace, is_own_namespace, own_namespace
 from kubernetes_kernel_provider.preview import preview_launch
 from kubernetes_kernel_provider.provider import KubernetesKernelProvider
 from kubernetes_kernel_provider.template_files import NAMESPACE_TEMPLATE
@@ -50,6 +50,7 @@ def kinds(made):
 @pytest.mark.parametrize("user", ["ada", "0123", "ADA", "ada.lovelace@acme.org", "日本", "x" * 300, "", "-", "../x"])
 def test_names(user):
     name = own_namespace(user, KERNEL_ID, "g1")
+    assert is_like_own_namespace(name)
     assert is_dns_label(name)
     assert KERNEL_ID in name
     assert is_own_namespace(name, KERNEL_ID, "g1")
@@ -57,6 +58,7 @@ def test_names(user):
     assert own_namespace(user, KERNEL_ID, "g2") != name
     for theirs in ("default", "kube-system", f"ada-{KERNEL_ID}", ""):
         assert not is_own_namespace(theirs, KERNEL_ID, "g1")
+        assert not is_like_own_namespace(theirs)
 
 
 def test_nobody_names_a_namespace(tmp_path):
@@ -314,6 +316,34 @@ def test_a_host_that_may_not_make_namespaces_says_so(users, start_host):
     (rule,) = rules_of(str(failure.value))
     assert rule["resources"] == ["namespaces"]
     assert rule["verbs"] == ["create", "delete", "get", "list"]
+
+
+@pytest.mark.slow
+def test_what_it_may_not_do_in_a_namespace_that_it_has_made_is_the_cluster_roles(cluster, users, start_host):
+    if cluster.own is None:
+        pytest.skip("makes ClusterRoles, which are not for the cluster of TEST_KUBECONFIG")
+    namespaces = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create", "delete", "get", "list"]}
+    quotas = {"apiGroups": [""], "resources": ["resourcequotas"], "verbs": ["create"]}
+    # The role of kernels' namespaces, as if a RoleBinding had given it there, without the right to Secrets.
+    lacking = users.kubeconfig("lacking", [], [namespaces, quotas, KERNELS[0]])
+    kernels, kernel_id = start_host(lacking, shared_namespace="false"), str(uuid.uuid4())
+    with pytest.raises(LaunchError, match="permission for giving kernels their keys") as failure:
+        run(kernels.launch("python", kernel_id=kernel_id))
+    role, _, _ = str(failure.value).partition(": rules: ")
+    assert role.endswith(
+        "add to this host's ClusterRole for its kernels' own namespaces (remote-kernels-host), which a RoleBinding of "
+        "the namespace's template gives it there"
+    )
+    assert rules_of(str(failure.value)) == [KERNELS[1]]
+    assert own_namespaces(cluster, kernel_id) == []
+
+    # What fills the namespace has no RoleBinding yet that could give it.
+    lacking = users.kubeconfig("more", [], [namespaces, KERNELS[0]])
+    kernels = start_host(lacking, shared_namespace="false")
+    with pytest.raises(LaunchError, match="add to this host's ClusterRole: ") as failure:
+        run(kernels.launch("python", kernel_id=kernel_id))
+    assert rules_of(str(failure.value)) == [quotas]
+    assert own_namespaces(cluster, kernel_id) == []
 
 
 @pytest.mark.slow

@@ -19,7 +19,8 @@ from cluster.running import Cluster
 from host_image import HOST_IMAGE, build_host_image
 
 from kubernetes_kernel_provider.client.api import ClusterClient
-from kubernetes_kernel_provider.client.rules import Rule, remedy_of, to_add
+from kubernetes_kernel_provider.client.rules import KERNELS_RESOURCES, Rule, remedy_of, to_add
+from kubernetes_kernel_provider.names import own_namespace
 from kubernetes_kernel_provider.permissions import FOR_HOSTS, FOR_KERNELS, FOR_NAMESPACES
 from kubernetes_kernel_provider.provider import KubernetesKernelProvider
 from remote_kernel_provider.configuration import load_settings
@@ -80,6 +81,9 @@ def test_nobody_is_given_everything():
                 assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
 
 
+OWN = own_namespace("ada", "3f2b9c1e-0b7a-4a57-9b58-4f2d1c9a7e60", "0123456789ab")
+
+
 def test_a_refusal_names_the_rule():
     words = (
         'pods is forbidden: User "ada" cannot create resource "pods" in API group "" in the namespace "team": no reason'
@@ -91,6 +95,10 @@ def test_a_refusal_names_the_rule():
     words = 'x is forbidden: User "ada" cannot list resource "leases" in API group "coordination.k8s.io" at the cluster'
     assert remedy_of(words).startswith("add to this host's ClusterRole: rules: [{apiGroups: [coordination.k8s.io]")
     assert remedy_of("pods is forbidden: exceeded quota: pods") == ""
+    in_own = f'x is forbidden: User "a" cannot get resource "pods/log" in API group "" in the namespace "{OWN}"'
+    assert remedy_of(in_own).startswith("add to this host's ClusterRole for its kernels' own namespaces (remote-kern")
+    assert remedy_of(in_own.replace("pods/log", "rolebindings")).startswith("add to this host's ClusterRole: rules")
+    assert {need.rule.resource.partition("/")[0] for need in FOR_KERNELS} == KERNELS_RESOURCES
     written = to_add([Rule("pods/log", ("get",)), Rule("leases", ("get", "list"), "coordination.k8s.io")], "")
     assert yaml.safe_load(written[written.index("rules: ") :])["rules"][1]["verbs"] == ["get", "list"]
 
@@ -206,7 +214,6 @@ def used(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_each_verb_is_used(in_namespace, users, used, tmp_path, monkeypatch):
     for kind in ("DATA", "RUNTIME", "CONFIG"):
         monkeypatch.setenv(f"JUPYTER_{kind}_DIR", str(tmp_path / kind.lower()))
@@ -276,7 +283,6 @@ def named_rules(message: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.long
 @pytest.mark.timeout(600)
 class TestAHostInAPod:
     def test_launches_talks_lists_and_deletes(self, host):
@@ -295,7 +301,9 @@ class TestAHostInAPod:
         assert "To connect another client to this kernel" in logs
         host.run("jupyter", "remote-kernel", "stop", started["id"])
         assert host.kernel_pods() == []
-        assert host.run("jupyter", "remote-kernel", "doctor").endswith("Nothing to fix.\n")
+        doctor = host.run("jupyter", "remote-kernel", "doctor")
+        assert doctor.endswith("Nothing to fix.\n")
+        assert "this host sees no pod to try" in doctor  # itself aside
         assert host.permitted() == needed(FOR_KERNELS, FOR_HOSTS)
 
     def test_is_refused_what_its_role_lacks_with_the_rule_to_add(self, host, cluster):

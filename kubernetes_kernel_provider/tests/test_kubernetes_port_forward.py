@@ -5,7 +5,6 @@ from test_kubernetes_contract import TestKubernetes as OverPods
 
 
 @pytest.mark.slow
-@pytest.mark.long
 class TestOverPortForward(OverPods):
     @pytest.fixture(autouse=True)
     def by_port_forward(self, in_a_namespace, monkeypatch):

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster.fixtures import FOREIGN, ClusterUnderTest, Namespace
-from cluster.phantoms import Phantoms, let_run
+from cluster.phantoms import NEVER_PLACED, Phantoms, let_run
 
+from kubernetes_kernel_provider import following
+from kubernetes_kernel_provider.client.api import ClusterClient
 from remote_kernel_provider.configuration import load_settings
 from remote_kernel_provider.host import Host
 from remote_kernel_provider.kernelspecs.config_keys import KUBERNETES
@@ -18,13 +25,15 @@ from remote_kernel_provider.owner import OwnerSelector
 from remote_kernel_provider.private_loop import end_task
 from remote_kernel_provider.sweep import sweep_dead
 from remote_kernel_provider.testing.kernels import Kernels
-from remote_kernel_provider.testing.waiting import run
+from remote_kernel_provider.testing.waiting import run, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 KERNELS = 120
 """More than the hundred connections that a pool has by default."""
 CLIENTS = 105
+PLACED_NOWHERE = NEVER_PLACED.replace("schedulerName: nobody", "nodeName: nowhere")
+"""Its pods are on a node that there is not, and so are never started."""
 
 
 def test_many_kernels_are_listed_watched_and_swept(
@@ -67,24 +76,69 @@ def test_many_kernels_are_listed_watched_and_swept(
     assert in_namespace.objects() == []
 
 
-def test_pods_that_do_not_start_leave_room_for_requests(kernels: Kernels, in_namespace: Namespace) -> None:
-    """Each is watched for events of its own, over a connection that it keeps."""
-    kernels.add_spec("impossible", ("python",), config={"node_selector": {"nowhere": "true"}})
-    lifecycle = kernels.lifecycle
+def test_many_slow_starts_are_told_by_one_watch_of_events(
+    cluster: ClusterUnderTest, in_namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of pods whose node never starts them: one list and one watch of events, which ends with the last of them."""
+    asked: Counter[tuple[str, str]] = Counter()
+    request, stream = ClusterClient.request, ClusterClient.stream
 
-    async def launch_all() -> None:
-        launches = [asyncio.ensure_future(kernels.launch("impossible")) for _ in range(KERNELS)]
-        try:
-            while len(await lifecycle.find(OwnerSelector(host_id=kernels.host.identity.host_id))) < KERNELS:
-                assert not any(launching.done() for launching in launches)
-                await asyncio.sleep(0.2)
-            await asyncio.sleep(3)  # by then each of them counts as slow
-            await asyncio.wait_for(lifecycle.describe(), 10)
-        finally:
-            for launching in launches:
-                await end_task(launching)
+    async def recording(self: ClusterClient, method: str, path: str, **how: Any) -> Any:
+        asked[method, path.rpartition("/")[2]] += 1
+        return await request(self, method, path, **how)
 
-    run(launch_all())
+    def recording_watch(self: ClusterClient, path: str, **how: Any) -> Any:
+        asked["WATCH", path.rpartition("/")[2]] += 1
+        return stream(self, path, **how)
+
+    host = Host(load_settings())
+    phantoms = Phantoms(host, tmp_path / "kernels", cluster.kubeconfig, in_namespace.name, PLACED_NOWHERE)
+    run(phantoms.create(KERNELS), 120)
+    monkeypatch.setattr(ClusterClient, "request", recording)
+    monkeypatch.setattr(ClusterClient, "stream", recording_watch)
+    lifecycle = host.lifecycle(KUBERNETES)
+
+    async def tell_all() -> None:
+        """Return when each of them was told what only an event says; none stops listening before."""
+        told = asyncio.Semaphore(0)
+
+        async def follow(resource: KernelResource) -> None:
+            async for status in lifecycle.watch(resource):
+                if status.reason == "Pulling":
+                    told.release()
+
+        followers = [asyncio.ensure_future(follow(resource)) for resource in phantoms.resources]
+        await asyncio.sleep(following.SLOW + 1)  # by then they count as slow
+        await asyncio.to_thread(let_them_pull, cluster, in_namespace.name, phantoms.resources)
+        for _ in followers:
+            await told.acquire()
+        await asyncio.gather(*(end_task(follower) for follower in followers))
+
+    run(tell_all(), 100)
+    assert (asked["GET", "events"], asked["WATCH", "events"]) == (1, 1)
+    assert asked["WATCH", "pods"] == 1
+    until(lambda: not [task for task in run(all_tasks()) if "ListWatch" in repr(task)], 10, "the end of the watches")
+    cluster.api.delete_collection_namespaced_pod(in_namespace.name, grace_period_seconds=0)
+    run(host.close())
+
+
+async def all_tasks() -> set[asyncio.Task[Any]]:
+    return asyncio.all_tasks()
+
+
+def let_them_pull(cluster: ClusterUnderTest, namespace: str, resources: Sequence[KernelResource]) -> None:
+    """Write the events of a node that pulls an image."""
+    now = datetime.now(timezone.utc).isoformat()
+    common = {"reason": "Pulling", "type": "Normal", "message": 'Pulling image "cluster.test/none:1"'}
+    times = {"firstTimestamp": now, "lastTimestamp": now, "count": 1, "source": {"component": "kubelet"}}
+
+    def write(resource: KernelResource) -> None:
+        pod = {"kind": "Pod", "name": resource.data["pod"], "namespace": namespace, "uid": resource.id}
+        document: Any = {"metadata": {"generateName": "e-"}, "involvedObject": pod, **common, **times}
+        cluster.api.create_namespaced_event(namespace, document)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write, resources))
 
 
 @pytest.mark.skipif(bool(FOREIGN), reason="needs an image with the small kernel")

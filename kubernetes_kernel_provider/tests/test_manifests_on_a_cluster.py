@@ -2,9 +2,9 @@
 
 import pytest
 from cluster.fixtures import ClusterUnderTest, Namespace
+from familys_template import FAMILY
 from kubernetes import client
 from pod_launches import FORBIDDEN, request_of, template_with, write_spec
-from test_templates import FAMILY
 
 from kubernetes_kernel_provider.manifests import HostAccount, connection_secret, make_manifests, place
 from remote_kernel_provider.configuration import RemoteKernelSettings
@@ -28,7 +28,7 @@ ALLOWED = [
     "C: {capabilities: {add: [NET_BIND_SERVICE]}}", "C: {seccompProfile: {type: Localhost, localhostProfile: x}}",
     "C: {seLinuxOptions: {type: container_t}}", "C: {procMount: Default}", "L: {httpGet: {host: '', port: 1}}",
     "volumes: [{name: v, csi: {driver: x}}]", "volumes: [{name: v, image: {reference: x}}]",
-    "volumes: [{name: v, gitRepo: {repository: x}}]", "securityContext: {supplementalGroups: [0]}",
+    "volumes: [{name: v, gitRepo: {repository: x}}]", "securityContext: {supplementalGroups: [7]}",
     "securityContext: {sysctls: [{name: net.ipv4.tcp_rmem, value: '1'}]}",
     "securityContext: {appArmorProfile: {type: RuntimeDefault}}",
 ]  # fmt: skip

@@ -15,7 +15,6 @@ from kubernetes_kernel_provider.client.errors import ClusterError
 from kubernetes_kernel_provider.template_files import TEMPLATE
 from remote_kernel_provider.manager import RemoteKernelManager
 from remote_kernel_provider.testing.client import Notebook, Outcome
-from remote_kernel_provider.testing.contract import BUSY
 from remote_kernel_provider.testing.kernels import Kernels
 from remote_kernel_provider.testing.waiting import run
 
@@ -41,10 +40,7 @@ while True:
 def check_interrupted(manager: RemoteKernelManager) -> None:
     with Notebook(manager.connection) as notebook:
         notebook.run("kept = 'state'")
-        busy = notebook.begin(BUSY)
-        busy.until_printed("busy")
-        run(manager.interrupt())
-        assert busy.finish(10).error == "KeyboardInterrupt"
+        assert notebook.interrupted(lambda: run(manager.interrupt())).error == "KeyboardInterrupt"
         assert notebook.run("print(kept)") == Outcome("state\n")
 
 

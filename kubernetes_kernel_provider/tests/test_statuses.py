@@ -7,7 +7,15 @@ import pytest
 
 from kubernetes_kernel_provider.client.errors import ClusterError
 from kubernetes_kernel_provider.reasons import BY_WORD, TABLE
-from kubernetes_kernel_provider.statuses import Verdict, has_stopped, judge, judge_deleted, judge_events, refused
+from kubernetes_kernel_provider.statuses import (
+    Verdict,
+    has_stopped,
+    judge,
+    judge_deleted,
+    judge_event,
+    read_event,
+    refused,
+)
 from remote_kernel_provider.lifecycle import KernelStatus, Phase
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -26,6 +34,10 @@ CASES = [
     ("evicted-by-storage", Phase.FAILED, "Evicted", None, "ephemeral local storage usage exceeds"),
     ("drained", Phase.FAILED, "Drained", None, "its node was emptied"),
     ("deleted", Phase.FAILED, "Deleted", 143, "deleted its pod"),
+    ("no-command", Phase.FAILED, "CommandNotFound", None, "no command specified"),
+    ("node-refused", Phase.FAILED, "NodeRefused", None, "Node didn't have enough resource: memory"),
+    ("crash-loop", Phase.FAILED, "CrashLoopBackOff", None, "'beside' cannot be started: back-off"),
+    ("sidecar-ended", Phase.RUNNING, "", None, ""),
     ("init-failed", Phase.FAILED, "InitContainerFailed", None, "'setup' ended with 5"),
     ("command-not-found", Phase.FAILED, "CommandNotFound", 128, "'no-such-command-anywhere'"),
     ("copying-not-found", Phase.FAILED, "CommandNotFound", 127, "'no-such-command-anywhere'"),
@@ -84,30 +96,58 @@ def test_the_end_of_another_container_is_not_the_kernels():
     assert judge(pod).status.phase is Phase.RUNNING
 
 
+def judged(events, verdict: Verdict) -> Verdict:
+    """The verdict with what the events of a pod say, in whatever order they are heard."""
+    last = None
+    for event in events:
+        last = read_event(event, last)
+    return judge_event(last, verdict)
+
+
 def test_a_mount_that_fails_is_known_from_events_alone():
-    verdict = judge_events(EVENTS["missing-volume"], judge(PODS["missing-volume"]))
+    verdict = judged(EVENTS["missing-volume"], judge(PODS["missing-volume"]))
     assert (verdict.status.phase, verdict.status.reason) == (Phase.PENDING, "FailedMount")
     assert 'secret "absent" not found' in verdict.status.message
     assert verdict.patience == BY_WORD["FailedMount"].patience
+    assert judged(reversed(EVENTS["missing-volume"]), judge(PODS["missing-volume"])) == verdict
     end = verdict.given_up()
     assert (end.phase, end.reason, end.message) == (Phase.FAILED, "FailedMount", verdict.status.message)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ('configmap "absent" not found', "FailedMount"),
+        ("references non-existent secret key: token", "FailedMount"),
+        ("references non-existent config key: token", "FailedMount"),
+        # A fresh node says these for a while.
+        ("driver name ebs.csi.aws.com not found in the list of registered CSI drivers", "VolumeNotReady"),
+        ('object "team"/"kube-root-ca.crt" not registered', "VolumeNotReady"),
+        ("rpc error: code = DeadlineExceeded desc = context deadline exceeded", "VolumeNotReady"),
+    ],
+)
+def test_a_mount_that_may_still_succeed_is_waited_for(words, reason):
+    event = {**EVENTS["missing-volume"][-1], "reason": "FailedMount", "message": f'volume "d" : {words}'}
+    verdict = judged([event], judge(PODS["missing-volume"]))
+    assert (verdict.status.reason, verdict.patience) == (reason, BY_WORD[reason].patience)
+    assert verdict.patience is None or reason == "FailedMount"
 
 
 def test_our_own_secret_may_come_late():
     words = 'MountVolume.SetUp failed for volume "remote-kernel-connection" : secret "remote-kernel-x" not found'
     events = [{**event, "message": words} for event in EVENTS["missing-volume"] if event["reason"] == "FailedMount"]
-    assert judge_events(events, judge(PODS["missing-volume"])).patience is None
+    assert judged(events, judge(PODS["missing-volume"])).patience is None
 
 
 def test_a_pull_is_known_from_events_alone():
     pulling = [event for event in EVENTS["registry-unreachable"] if event["reason"] == "Pulling"]
-    verdict = judge_events(pulling, judge(PODS["missing-volume"]))
+    verdict = judged(pulling, judge(PODS["missing-volume"]))
     assert (verdict.status.phase, verdict.status.reason, verdict.patience) == (Phase.PULLING, "Pulling", None)
 
 
 def test_events_do_not_contradict_a_pod_that_runs():
     verdict = judge(PODS["running"])
-    assert judge_events(EVENTS["running"], verdict) == verdict
+    assert judged(EVENTS["running"], verdict) == verdict
 
 
 @pytest.mark.parametrize(
@@ -121,6 +161,7 @@ def test_events_do_not_contradict_a_pod_that_runs():
         ("runtime-class", "NoRuntimeClass", '"absent"'),
         ("namespace", "NoNamespace", '"absent" not found'),
         ("namespace-terminating", "NamespaceTerminating", "being terminated"),
+        ("admission-policy", "AdmissionDenied", "denied request: pods of kernels are not welcome here"),
         ("permission", "PermissionDenied", 'cannot create resource "pods"'),
         ("quantity", "InvalidManifest", "quantities must match"),
         ("unknown-field", "InvalidManifest", 'unknown field "spec.nodeSelektor"'),

@@ -1,23 +1,30 @@
 """Building the one binary that is the cluster, and the images that its pods run; kept in a cache folder."""
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import debian
+from keeping import CACHE, locked
+
 from cluster.errors import ClusterError
-from cluster.images import DEBIAN, LAUNCHER, PAUSE_IMAGE, PYTHON_IMAGE, TINY_KERNEL, write_image, write_python_packages
+from cluster.images import (
+    LAUNCHER,
+    PAUSE_IMAGE,
+    PYTHON_IMAGE,
+    TINY_KERNEL,
+    write_image,
+    write_layer,
+    write_python_packages,
+)
 
 KUBERNETES = "1.36.3"
 """As in `program/go.mod`; a change there must change this."""
 
 HERE = Path(__file__).parent
 PROGRAM = HERE / "program"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "remote-kernel-providers"
 SOURCES = (PROGRAM / "go.mod", PROGRAM / "go.sum", PROGRAM / "main.go", PROGRAM / "pause" / "main.go")
 IMAGE_SOURCES = (HERE / "images.py", TINY_KERNEL, *sorted(LAUNCHER.rglob("*.py")))
 
@@ -58,17 +65,6 @@ def build() -> Built:
     return built
 
 
-@contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Hold a lock that the operating system gives back, however this process ends."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _digest(files: tuple[Path, ...]) -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
@@ -86,7 +82,9 @@ def _build_pause(archive: Path) -> None:
     root = archive.parent / "pause-root"
     root.mkdir(exist_ok=True)
     _go_build(root / "pause", "./pause", "-s -w")
-    write_image(archive, PAUSE_IMAGE, folder=root, entrypoint=["/pause"])
+    layer = write_layer(archive.with_name("pause.layer"), root)
+    write_image(archive, PAUSE_IMAGE, [layer], ["/pause"])
+    layer.unlink()
     shutil.rmtree(root)
 
 
@@ -99,12 +97,16 @@ def _go_build(binary: Path, package: str, flags: str) -> None:
 
 
 def _build_python(archive: Path) -> None:
-    base, packages = archive.with_name("base.tar"), archive.with_name("packages")
-    run("mmdebstrap", "--variant=minbase", "--include=python3,ca-certificates", DEBIAN, str(base))
+    try:
+        system = debian.system(debian.PYTHON)
+    except RuntimeError as failure:
+        raise ClusterError(f"{failure}; see docs/contributors/cluster.md") from None
+    packages = archive.with_name("packages")
     shutil.rmtree(packages, ignore_errors=True)
     write_python_packages(packages)
-    write_image(archive, PYTHON_IMAGE, base=base, folder=packages)
-    base.unlink()
+    layer = write_layer(archive.with_name("packages.layer"), packages)
+    write_image(archive, PYTHON_IMAGE, [system, layer])
+    layer.unlink()
     shutil.rmtree(packages)
 
 

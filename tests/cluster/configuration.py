@@ -21,6 +21,8 @@ BRIDGE = "rkpkube0"
 PODS, GATEWAY = "10.244.0.0/24", "10.244.0.1"
 """Addresses of the pods, and the machine's own among them."""
 SERVICES, API_SERVICE = "10.96.0.0/16", "10.96.0.1"
+GROUP = "cluster.test"
+"""Of the custom resource that the cluster has, `Widget`."""
 ETCD, ETCD_PEER = "http://127.0.0.1:23790", "http://127.0.0.1:23800"
 
 TOKENS = {
@@ -65,6 +67,7 @@ def write_configuration(folders: Folders) -> None:
         "cni/10-cluster.conflist": _network(folders),
         "kubelet.yaml": _kubelet(folders),
         "proxy.yaml": _proxy(folders),
+        "widgets.json": _widgets(),
     }
     for name, document in documents.items():
         (folders.root / name).write_text(json.dumps(document))  # YAML, too
@@ -221,4 +224,20 @@ def _proxy(folders: Folders) -> dict[str, Any]:
         "healthzBindAddress": "127.0.0.1:10256",
         "metricsBindAddress": "127.0.0.1:10249",
         "conntrack": {"maxPerCore": 0},
+    }
+
+
+def _widgets() -> dict[str, Any]:
+    spec = {"properties": {"size": {"type": "integer"}, "note": {"type": "string"}}, "type": "object"}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"widgets.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"},
+            "scope": "Namespaced",
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
     }

@@ -92,13 +92,6 @@ def pytest_configure() -> None:
     os.environ.pop("KUBERNETES_SERVICE_HOST", None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the cluster the time that it needs to be built: waiting for it has limits of its own."""
-    for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(180, func_only=True))
-
-
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[ClusterUnderTest]:
     """The cluster that `TEST_KUBECONFIG` names, else one that is started here and shared with other processes."""

@@ -11,16 +11,19 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 # Not `latest`: the kubelet would pull it.
 PAUSE_IMAGE = "cluster.test/pause:1"
 PYTHON_IMAGE = "cluster.test/python:1"
-DEBIAN, PYTHON = "bookworm", "3.11"
+PYTHON = "3.11"
+"""Debian's."""
 REQUIREMENTS = ("ipykernel>=7.3", "pycryptodomex")
 ROOT = Path(__file__).parents[2]
 LAUNCHER = ROOT / "launchers/src/kernel_launchers"
 TINY_KERNEL = ROOT / "remote_kernel_provider/src/remote_kernel_provider/testing/tiny_kernel.py"
+MANIFEST = "manifest.json"
 
 CONFIG = {
     "architecture": "amd64",
@@ -34,19 +37,37 @@ def write_python_packages(folder: Path) -> None:
     site = folder / f"usr/local/lib/python{PYTHON}/dist-packages"
     platforms = [f"--platform=manylinux{version}_x86_64" for version in ("2014", "_2_17", "_2_28", "_2_34")]
     target = ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}", *platforms]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(site), *target, *REQUIREMENTS]
-    subprocess.run(command, check=True)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(site), *target]
+    subprocess.run([*command, *REQUIREMENTS], check=True)
     (site / TINY_KERNEL.name).write_bytes(TINY_KERNEL.read_bytes())
     shutil.copytree(LAUNCHER, site / LAUNCHER.name, ignore=shutil.ignore_patterns("__pycache__", "*.toml"))
+    compile_modules(folder)
     programs = folder / "usr/local/bin"
     programs.mkdir(parents=True)
     (programs / "python").symlink_to("/usr/bin/python3")
 
 
-def write_image(
-    archive: Path, name: str, *, folder: Path, base: Path | None = None, entrypoint: list[str] | None = None
-) -> None:
-    """Pack a folder, over the layer in a tar file where there is one, as an image in Docker's archive format.
+def compile_modules(root: Path) -> None:
+    """Write the bytecode of all modules below a layer's root, where this Python is of the version of the image's.
+
+    The kernels' user cannot write it, and layers have no times by which it would count as up to date.
+    """
+    if "{}.{}".format(*sys.version_info) == PYTHON:
+        options = ("-qq", "--invalidation-mode=unchecked-hash", "-s", str(root), "-p", "/")
+        # Some packages hold examples of what cannot be compiled.
+        subprocess.run([sys.executable, "-m", "compileall", *options, str(root)], check=False)
+
+
+def write_layer(layer: Path, folder: Path) -> Path:
+    """Pack a folder as a layer, an uncompressed tar file, in which all belongs to root; return the layer."""
+    with tarfile.open(layer, "w") as packed:
+        for child in sorted(folder.iterdir()):
+            packed.add(child, arcname=child.name, filter=_owned_by_root)
+    return layer
+
+
+def write_image(archive: Path, name: str, layers: Sequence[Path], entrypoint: Sequence[str] = ()) -> None:
+    """Pack layers as an image in Docker's archive format.
 
     Parameters
     ----------
@@ -54,24 +75,17 @@ def write_image(
         What is written, whole or not at all.
     name
         Of the image.
-    folder
-        Becomes the root of the last layer; all in it belongs to root.
-    base
-        An uncompressed tar file: the first layer.
+    layers
+        Uncompressed tar files, the lowest one first.
     entrypoint
         Of the image.
     """
-    top = archive.with_name(f"{folder.name}.layer")
-    with tarfile.open(top, "w") as layer:
-        for child in sorted(folder.iterdir()):
-            layer.add(child, arcname=child.name, filter=_owned_by_root)
-    layers = [*([base] if base else []), top]
     digests = [_digest(file) for file in layers]
     image = {
         **CONFIG,
         "config": {
             "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-            **({"Entrypoint": entrypoint} if entrypoint else {}),
+            **({"Entrypoint": list(entrypoint)} if entrypoint else {}),
         },
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
         "history": [{"created": CONFIG["created"], "created_by": "tests/cluster"} for _ in digests],
@@ -82,14 +96,28 @@ def write_image(
     manifest = json.dumps([{"Config": config_name, "RepoTags": [name], "Layers": names}]).encode()
     partial = archive.with_name(f"{archive.name}.partial")
     with tarfile.open(partial, "w") as packed:
-        for entry_name, content in ((config_name, config), ("manifest.json", manifest)):
+        for entry_name, content in ((config_name, config), (MANIFEST, manifest)):
             entry = tarfile.TarInfo(entry_name)
             entry.size = len(content)
             packed.addfile(entry, io.BytesIO(content))
         for entry_name, file in zip(names, layers, strict=True):
             packed.add(file, arcname=entry_name)
-    top.unlink()
     partial.rename(archive)
+
+
+def read_layers(archive: Path, folder: Path) -> list[Path]:
+    """Write the layers of an image's archive into a folder; return them, the lowest one first."""
+    layers = []
+    with tarfile.open(archive) as packed:
+        manifest = packed.extractfile(MANIFEST)
+        assert manifest is not None
+        for number, name in enumerate(json.load(manifest)[0]["Layers"]):
+            content = packed.extractfile(name)
+            assert content is not None
+            layers.append(folder / f"layer-{number}.tar")
+            with layers[-1].open("wb") as layer:
+                shutil.copyfileobj(content, layer, 1 << 20)
+    return layers
 
 
 def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -49,33 +49,36 @@ class Phantoms:
         A `kernels` folder, in which their spec is written.
     kubeconfig, namespace
         Where they are.
+    pod
+        Template of their pods.
     """
 
-    def __init__(self, host: Host, folder: Path, kubeconfig: Path, namespace: str) -> None:
+    def __init__(self, host: Host, folder: Path, kubeconfig: Path, namespace: str, pod: str = NEVER_PLACED) -> None:
         self.resources: list[KernelResource] = []
         self._host = host
         self._place = (kubeconfig, namespace)
         template = folder / "phantom" / TEMPLATE
         template.parent.mkdir(parents=True)
-        template.write_text(NEVER_PLACED)
+        template.write_text(pod)
         file = folder / "phantom" / KubernetesKernelProvider.kernel_file
         file.write_text(SPEC)
         self._provider = KubernetesKernelProvider(host)
         self._spec = self._provider.read_spec(file)
 
     async def make(self, count: int) -> None:
-        """Create them by the product itself, and say that they run."""
+        """Create them, and say that they run."""
+        await PRIVATE_LOOP.call(self.create(count))
+        await asyncio.to_thread(let_run, *self._place, self.names)
+
+    async def create(self, count: int) -> None:
+        """Create them by the product itself; on the private loop."""
         turns = asyncio.Semaphore(PARALLEL)
 
         async def create() -> KernelResource:
             async with turns:
                 return await self._host.lifecycle(KUBERNETES).create(self._request())
 
-        async def create_all() -> list[KernelResource]:
-            return await asyncio.gather(*(create() for _ in range(count)))
-
-        self.resources = await PRIVATE_LOOP.call(create_all())
-        await asyncio.to_thread(let_run, *self._place, self.names)
+        self.resources = await asyncio.gather(*(create() for _ in range(count)))
 
     @property
     def names(self) -> list[str]:

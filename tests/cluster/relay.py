@@ -28,6 +28,7 @@ class Relay:
         self._open = True
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._stranded: list[asyncio.Event] = []
         self._answering = asyncio.Event()
         self._answering.set()
         self.sent = 0
@@ -49,17 +50,19 @@ class Relay:
         both = {writer, up_writer}
         self._writers |= both
         try:
-            tasks = [asyncio.ensure_future(self._pump(*ends)) for ends in ((reader, up_writer), (up_reader, writer))]
+            flowing = self._flowing
+            ways = ((reader, up_writer), (up_reader, writer))
+            tasks = [asyncio.ensure_future(self._pump(flowing, *ends)) for ends in ways]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for end in both:
                 end.close()
             self._writers -= both
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, flowing: asyncio.Event, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         to_server = writer.get_extra_info("peername")[:2] == self._target
         while data := await reader.read(65536):
-            await self._flowing.wait()
+            await flowing.wait()
             if not to_server:
                 await self._answering.wait()
             self.sent += len(data) if to_server else 0
@@ -75,9 +78,18 @@ class Relay:
         for writer in self._writers:
             writer.close()
 
-    def freeze(self) -> None:
-        """Keep the connections, and let nothing through."""
-        self._loop.call_soon_threadsafe(self._flowing.clear)
+    def strand(self) -> None:
+        """Let nothing more through the connections that there are, for ever; new ones work.
+
+        So does a network that has forgotten connections, without a word to either end.
+        """
+        self._loop.call_soon_threadsafe(self._strand)
+
+    def _strand(self) -> None:
+        self._flowing.clear()
+        self._stranded.append(self._flowing)
+        self._flowing = asyncio.Event()
+        self._flowing.set()
 
     def deafen(self) -> None:
         """Let through what clients send, and no answer."""
@@ -87,11 +99,12 @@ class Relay:
         """Take connections again, and let everything through."""
         self._open = True
         self._loop.call_soon_threadsafe(self._answering.set)
-        self._loop.call_soon_threadsafe(self._flowing.set)
 
     def close(self) -> None:
         """End it."""
         self._run(self._cut())
+        for event in self._stranded:
+            self._loop.call_soon_threadsafe(event.set)
         self._server.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)

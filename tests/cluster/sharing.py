@@ -5,7 +5,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cluster.building import CACHE, Built, build, locked
+from keeping import CACHE, locked
+
+from cluster.building import Built, build
 from cluster.running import Cluster
 
 FOLDER = CACHE / "cluster"

@@ -1,4 +1,4 @@
-"""What `doctor` says of a cluster: its version, and what this host may not do there, with the rules to add."""
+"""What `doctor` says of a cluster: its version, the route to its pods, and what this host may not do there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 import re
 from collections.abc import Iterable
 
+from kubernetes_kernel_provider.client.api import ClusterClient
 from kubernetes_kernel_provider.client.rules import to_add
+from kubernetes_kernel_provider.namespaces import makes_namespaces
 from kubernetes_kernel_provider.permissions import (
     FOR_HOSTS,
     FOR_KERNELS,
@@ -15,6 +17,7 @@ from kubernetes_kernel_provider.permissions import (
     Need,
     Permissions,
 )
+from kubernetes_kernel_provider.route_check import check_route
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.findings import Finding, note, ok, problem
 
@@ -34,7 +37,30 @@ def check_version(version: str) -> list[Finding]:
     return [problem("cluster version", seen, f"update the cluster to {oldest} or later")]
 
 
-async def check_permissions(permissions: Permissions, namespace: str, settings: RemoteKernelSettings) -> list[Finding]:
+async def check_cluster(
+    client: ClusterClient, permissions: Permissions, namespace: str, settings: RemoteKernelSettings
+) -> list[Finding]:
+    """Look at a cluster's version, at the route to its pods and at what this host may do.
+
+    Parameters
+    ----------
+    client, permissions
+        Of the cluster.
+    namespace
+        Where kernels run by default.
+    settings
+        The operator's.
+    """
+    version, route = await asyncio.gather(
+        client.request("GET", "/version"), check_route(client, permissions, namespace, settings)
+    )
+    allowed = await check_permissions(permissions, namespace, settings, forwards=route.forwards)
+    return [*check_version(str(version.get("gitVersion"))), route.finding, *allowed]
+
+
+async def check_permissions(
+    permissions: Permissions, namespace: str, settings: RemoteKernelSettings, *, forwards: bool
+) -> list[Finding]:
     """Ask the cluster for everything that a host may need.
 
     Parameters
@@ -45,17 +71,18 @@ async def check_permissions(permissions: Permissions, namespace: str, settings: 
         Where kernels run by default.
     settings
         The operator's.
+    forwards
+        Whether kernels cannot be reached unless this host may forward ports.
     """
-    makes_namespaces = not settings.shared_namespace and not settings.allowed_namespaces
     # A namespace that is made for a kernel comes with its own rights.
-    in_namespace = [*([] if makes_namespaces else FOR_KERNELS), *FOR_HOSTS]
+    in_namespace = [*([] if makes_namespaces(settings) else FOR_KERNELS), *FOR_HOSTS]
     in_cluster = [] if settings.shared_namespace else FOR_NAMESPACES
     here, everywhere = await asyncio.gather(
         permissions.missing(namespace, in_namespace), permissions.missing("", in_cluster)
     )
-    findings = _said(here, namespace, settings)
-    if makes_namespaces:
-        findings += _said(everywhere, "", settings)
+    findings = _said(here, namespace, forwards)
+    if makes_namespaces(settings):
+        findings += _said(everywhere, "", forwards)
     elif everywhere:
         seen = "this host may not make namespaces: clients have to name theirs"
         findings.append(note(PERMISSIONS, seen, to_add([need.rule for need in everywhere], "")))
@@ -65,12 +92,12 @@ async def check_permissions(permissions: Permissions, namespace: str, settings: 
     return findings
 
 
-def _said(missing: Iterable[Need], namespace: str, settings: RemoteKernelSettings) -> list[Finding]:
+def _said(missing: Iterable[Need], namespace: str, forwards: bool) -> list[Finding]:
     where = f"in the namespace '{namespace}'" if namespace else "in the cluster"
     findings = []
     for need in missing:
         seen = f"{need.purpose} is not permitted {where}: {', '.join(need.rule.verbs)} of {need.rule.resource}"
-        forwards = need.rule.resource == FORWARDING.rule.resource and settings.kubernetes_route == "port-forward"
-        finding = problem if need.needed or forwards else note
+        is_needed = need.needed or (forwards and need.rule.resource == FORWARDING.rule.resource)
+        finding = problem if is_needed else note
         findings.append(finding(PERMISSIONS, seen, to_add([need.rule], namespace)))
     return findings

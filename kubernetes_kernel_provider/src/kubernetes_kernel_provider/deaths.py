@@ -10,6 +10,7 @@ from typing import Any
 from kubernetes_kernel_provider.client.api import MERGE_PATCH, ClusterClient, Document
 from kubernetes_kernel_provider.client.errors import ClusterError
 from kubernetes_kernel_provider.leases import DURATION, SEEN_EXPIRED, LeasePlace, lease_place
+from kubernetes_kernel_provider.names import is_dns_label
 from remote_kernel_provider.owner import ALIVE, DEAD, DETACHED, UNKNOWN, HostIdentity, HostState, Owner
 
 CONFIRMATION = 120.0
@@ -50,10 +51,10 @@ class Deaths:
         # A lock that is held is a proof wherever it is seen; one that is free is none of a host elsewhere.
         if state.word in (ALIVE, DETACHED) or (state.word == DEAD and written.get("locks") == self._identity.place):
             return state
-        namespace = written.get("lease_namespace")
-        if not namespace:
+        namespace = str(written.get("lease_namespace", ""))
+        if not is_dns_label(namespace):  # it was written on a pod, where others may write, and becomes part of a path
             return _UNKNOWN
-        place = lease_place(str(namespace), owner)
+        place = lease_place(namespace, owner)
         try:
             lease = await self._client.request("GET", place.path)
         except ClusterError as error:

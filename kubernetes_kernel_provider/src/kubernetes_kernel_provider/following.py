@@ -7,14 +7,15 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
-from kubernetes_kernel_provider.client.api import Document
 from kubernetes_kernel_provider.client.errors import ClusterError
-from kubernetes_kernel_provider.client.list_watch import EVERYTHING, Changes, ListWatch
-from kubernetes_kernel_provider.statuses import GONE, Verdict, judge, judge_deleted, judge_events
+from kubernetes_kernel_provider.client.list_watch import Changes, ListWatch
+from kubernetes_kernel_provider.statuses import GONE, Event, Verdict, judge_event, needs_events
+from kubernetes_kernel_provider.watches import event_key
 from remote_kernel_provider.lifecycle import KernelStatus, Phase
+from remote_kernel_provider.private_loop import within
 
 SLOW = 1.5
-"""Seconds after which a start is slow enough to ask for events: they carry no labels, so each pod has its own watch."""
+"""Seconds after which a start is slow enough to ask for events: the watch of them tells of all pods of a namespace."""
 
 UNTOLD = Verdict(
     KernelStatus(
@@ -26,11 +27,6 @@ UNTOLD = Verdict(
 )
 
 
-def read_pod(pod: Document, deleted: bool) -> Verdict:
-    """Make of a pod what its followers need."""
-    return Verdict(judge_deleted(pod), 0) if deleted else judge(pod)
-
-
 class PodFollower:
     """Tells one pod's statuses.
 
@@ -40,20 +36,21 @@ class PodFollower:
         Of the pod.
     changes
         What the shared watch tells of the pod.
-    watch_events
-        Makes a watch of the pod's events.
+    events
+        Gives the watch of its namespace's events.
     """
 
     def __init__(
         self,
         uid: str,
         changes: Changes,
-        watch_events: Callable[[], ListWatch[Document]],
+        events: Callable[[], ListWatch[Event]],
     ) -> None:
         self._uid = uid
         self._changes = changes
-        self._watch_events = watch_events
-        self._events: dict[str, Document] | None = None
+        self._events = events
+        self._watches_events = False
+        self._event: Event | None = None
         self._events_refused = False
         self._slow_at = time.monotonic() + SLOW
         self._blamed = ("", 0.0)
@@ -82,17 +79,21 @@ class PodFollower:
                     return
                 if status.phase is Phase.RUNNING:
                     await watching.aclose()
-                    self._events = None
-                elif self._events is None and time.monotonic() >= self._slow_at:
-                    self._events = {}
-                    await watching.enter_async_context(self._watch_events().follow(EVERYTHING, self._changes))
+                    self._watches_events = False
+                elif self._is_unexplained(verdict) and time.monotonic() >= self._slow_at:
+                    self._watches_events = True
+                    await watching.enter_async_context(self._events().follow(event_key(self._uid), self._changes))
                 verdict = await self._next(verdict, patience)
         yield GONE
 
     def _explained(self, verdict: Verdict) -> Verdict:
-        if self._events_refused and verdict.status.phase is Phase.STARTING:
+        if self._events_refused and needs_events(verdict):
             return UNTOLD
-        return judge_events((self._events or {}).values(), verdict)
+        return judge_event(self._event, verdict)
+
+    def _is_unexplained(self, verdict: Verdict) -> bool:
+        """Whether events would tell more than is told."""
+        return needs_events(verdict) and not self._watches_events
 
     def _patience_left(self, verdict: Verdict) -> float | None:
         """Return for how many more seconds to wait for something better; None = for ever."""
@@ -107,10 +108,10 @@ class PodFollower:
     async def _next(self, verdict: Verdict, patience: float | None) -> Verdict | None:
         """Return the pod's verdict after the next change, or after the time until something is due."""
         due = [patience] if patience is not None else []
-        if self._events is None and not self._events_refused and verdict.status.phase is not Phase.RUNNING:
+        if self._is_unexplained(verdict):
             due.append(self._slow_at - time.monotonic())
         try:
-            change = await asyncio.wait_for(self._changes.get(), max(0.0, min(due)) if due else None)
+            change = await within(max(0.0, min(due)) if due else None, self._changes.get())
         except asyncio.TimeoutError:
             return verdict
         if change.key == self._uid:
@@ -119,6 +120,6 @@ class PodFollower:
             return change.value
         if isinstance(change.value, ClusterError):
             self._events_refused = True
-        elif self._events is not None and change.value is not None:
-            self._events[change.key] = change.value
+        elif change.value is not None:
+            self._event, self._events_refused = change.value, False
         return verdict

@@ -124,11 +124,12 @@ class KubernetesSpecInstall(ContainerSpecInstall):
 
     def preview(self, spec: KernelSpec) -> str:
         """Return the objects of a launch, as YAML."""
-        from kubernetes_kernel_provider.preview import preview_launch
+        from kubernetes_kernel_provider.preview import preview_launch, preview_route
 
+        settings = load_settings()
         template = PACKAGED_TEMPLATE if self.reset_template else template_file(spec)
-        objects = preview_launch(self.kind.provider_id, spec, load_settings(), template)
-        return f"# What a launch would create, from {template}:\n{objects}"
+        objects = preview_launch(self.kind.provider_id, spec, settings, template)
+        return f"# What a launch would create, from {template}:\n# {preview_route(settings)}\n{objects}"
 
 
 class PeersKubernetesSpecInstall(KubernetesSpecInstall):

@@ -12,9 +12,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 from kubernetes_kernel_provider.client.api import MERGE_PATCH, ClusterClient
+from kubernetes_kernel_provider.client.backoff import Backoff
 from kubernetes_kernel_provider.client.errors import ClusterError
 from kubernetes_kernel_provider.manifests.labels import APP, HOST_ANNOTATION, host_labels
 from kubernetes_kernel_provider.names import hashed_label
+from remote_kernel_provider.errors import RemoteKernelError
 from remote_kernel_provider.owner import DETACHED, Owner
 from remote_kernel_provider.private_loop import end_task
 
@@ -27,7 +29,7 @@ DURATION = 1800
 """Seconds after the last renewal in which the host counts as alive."""
 
 RETRY = 15.0
-"""Seconds between two attempts to renew where the cluster does not answer."""
+"""Seconds between two attempts to renew where the cluster does not answer, at most: hosts are not in step."""
 
 SEEN_EXPIRED = f"{HOST_ANNOTATION}-seen-expired"
 """Annotation of a lease: when somebody first saw, by the API server's clock, that it had run out."""
@@ -184,16 +186,16 @@ class HostLease:
         await self._client.request("PATCH", place.path, body=body, content_type=MERGE_PATCH)
 
     async def _renew(self, place: LeasePlace, owner: Owner) -> None:
-        pause = RENEWAL
+        pause, retry = RENEWAL, Backoff(RETRY, RETRY)
         while True:
             await asyncio.sleep(pause)
             pause = RENEWAL
             try:
                 await self._patch(place)
-            except ClusterError as error:
+            except RemoteKernelError as error:  # a plugin can fail, too: its user has to log in again
                 log.info("The lease %s was not renewed: %s", place.name, error)
-                if not error.is_missing:
-                    pause = RETRY
+                if not (isinstance(error, ClusterError) and error.is_missing):
+                    pause = retry.seconds()
                     continue
-                with suppress(ClusterError):  # somebody deleted it
+                with suppress(RemoteKernelError):  # somebody deleted it
                     await self._create(place, owner)

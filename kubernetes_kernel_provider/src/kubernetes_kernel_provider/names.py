@@ -27,6 +27,7 @@ _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _HASH_LENGTH = 10
 _HASHED = re.compile(rf".*-[0-9a-f]{{{_HASH_LENGTH}}}", re.DOTALL)
+_OWN_NAMESPACE = re.compile(rf"(.*-)?[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}-[0-9a-f]{{{_HASH_LENGTH}}}")
 _PRINTED = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _USERS_SHARE = 15
 """Characters of the user's name in a pod's: a kernel's id and the hash fit beside them."""
@@ -89,6 +90,11 @@ def own_namespace(user: str, kernel_id: str, generation: str) -> str:
 def is_own_namespace(name: str, kernel_id: str, generation: str) -> bool:
     """Whether a namespace is called as `own_namespace` calls that of a launch, whoever's it is."""
     return name.rpartition("-")[2] == own_namespace("", kernel_id, generation).rpartition("-")[2]
+
+
+def is_like_own_namespace(name: str) -> bool:
+    """Whether a namespace is called as `own_namespace` calls them: a good guess, where no launch is known."""
+    return bool(_OWN_NAMESPACE.fullmatch(name))
 
 
 def _fill_in(template: str, variables: Mapping[str, str]) -> str:

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from kubernetes_kernel_provider.client.api import ClusterClient, Document, Query
+from kubernetes_kernel_provider.client.backoff import Backoff
 from kubernetes_kernel_provider.client.collections import NAMESPACES, namespaced
-from kubernetes_kernel_provider.client.errors import ClusterError, ClusterUnreachableError
+from kubernetes_kernel_provider.client.errors import ClusterError
 from kubernetes_kernel_provider.creation import Creator
 from kubernetes_kernel_provider.manifests import HostAccount, Placement, make_namespace, owner_labels, resource_of
 from kubernetes_kernel_provider.manifests.labels import NAMESPACE
@@ -19,6 +20,7 @@ from kubernetes_kernel_provider.overdue import Overdue
 from kubernetes_kernel_provider.permissions import FOR_KERNELS, FOR_NAMESPACES, Permissions
 from kubernetes_kernel_provider.templates import RenderedObject
 from remote_kernel_provider.configuration import RemoteKernelSettings
+from remote_kernel_provider.leftovers import Leftover
 from remote_kernel_provider.lifecycle import KernelRequest, KernelResource
 from remote_kernel_provider.owner import OwnerSelector
 
@@ -31,6 +33,11 @@ _UNSETTLED = re.compile(r"status unknown for quota|error looking up service acco
 """What the cluster says until quotas are counted, the account is there, and the role binding is known everywhere."""
 
 _NEEDED = [need for need in FOR_KERNELS if need.needed]
+
+
+def makes_namespaces(settings: RemoteKernelSettings) -> bool:
+    """Whether each kernel has a namespace to itself, unless its spec names one."""
+    return not settings.shared_namespace and not settings.allowed_namespaces
 
 
 class Namespaces:
@@ -110,12 +117,14 @@ class Namespaces:
     async def _remove_at_last(self, name: str, kernel_id: str, generation: str) -> None:
         try:
             await self._remove(name, kernel_id, generation)
-        except ClusterUnreachableError:
+        except ClusterError as error:
+            if not error.is_passing:
+                raise
             self._overdue.add(f"{NAMESPACES}/{name}", lambda: self._remove(name, kernel_id, generation))
 
     async def _settle(self, pod: RenderedObject) -> None:
         """Return when the namespace takes the pod."""
-        deadline, pause = time.monotonic() + SETTLING, FIRST_PAUSE
+        deadline, backoff = time.monotonic() + SETTLING, Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             try:
                 await self._creator.create_rendered(pod, dry_run=True)
@@ -123,8 +132,7 @@ class Namespaces:
             except ClusterError as error:
                 if not _UNSETTLED.search(str(error)) or time.monotonic() > deadline:
                     raise
-            await asyncio.sleep(pause)  # no event tells what the admission knows
-            pause = min(2 * pause, LONGEST_PAUSE)
+            await backoff.pause()  # no event tells what the admission knows
 
     async def has_ended(self, resource: KernelResource) -> bool:
         """Whether a kernel had a namespace to itself, which is gone or about to be."""
@@ -137,6 +145,15 @@ class Namespaces:
         """Delete the namespace that a kernel has to itself; does nothing where it has none, and waits for nothing."""
         if _is_own(resource):
             await self._remove(str(resource.data["namespace"]), resource.kernel_id, resource.generation)
+
+    async def belonging(self, resource: KernelResource) -> list[Leftover]:
+        """Name the namespace that `remove` would delete."""
+        if not _is_own(resource):
+            return []
+        name = str(resource.data["namespace"])
+        found = await self._read(name)
+        is_ours = found is not None and _is_made_for(found, resource.kernel_id, resource.generation)
+        return [Leftover("namespace", name)] if is_ours else []
 
     async def _remove(self, name: str, kernel_id: str, generation: str) -> None:
         found = await self._read(name)
@@ -160,6 +177,8 @@ class Namespaces:
 
     async def pods(self, selector: OwnerSelector, query: Query) -> list[Document]:
         """List the pods in the namespaces that kernels of some owners have to themselves: an answer for each."""
+        if self._settings.shared_namespace:
+            return []
         names = [str(found["metadata"]["name"]) for found in await self._list(selector)]
         answers = await asyncio.gather(*(self._pods(name, query) for name in names))
         return [answer for answer in answers if answer is not None]
@@ -175,14 +194,13 @@ class Namespaces:
     async def kernels(self, selector: OwnerSelector) -> list[KernelResource]:
         """List the kernels that have a namespace to themselves, by their namespaces: their pods may be gone.
 
-        For the sweep: a host that died between a namespace and its pod left no pod to be found by.
+        For the sweep: a host that died between a namespace and its pod left no pod to be found by. It may have had
+        other settings than this one.
         """
         found = [_kernel_of(namespace) for namespace in await self._list(selector)]
         return [resource for resource in found if resource is not None and selector.matches(resource.owner)]
 
     async def _list(self, selector: OwnerSelector) -> list[Document]:
-        if self._settings.shared_namespace:
-            return []
         labels = {"app": "remote-kernel-provider", "component": NAMESPACE, **owner_labels(selector)}
         query = {"labelSelector": ",".join(f"{name}={value}" for name, value in labels.items())}
         try:

@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from kubernetes_kernel_provider.client.errors import ClusterError
+from kubernetes_kernel_provider.client.backoff import Backoff
+from kubernetes_kernel_provider.client.errors import ClientClosedError
+from remote_kernel_provider.errors import RemoteKernelError
 from remote_kernel_provider.private_loop import end_task
 
 log = logging.getLogger(__name__)
@@ -41,14 +43,15 @@ class Overdue:
 
 
 async def _until_done(what: str, remove: Callable[[], Awaitable[object]]) -> None:
-    pause = FIRST_PAUSE
+    backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
     while True:
-        await asyncio.sleep(pause)
+        await backoff.pause()
         try:
             await remove()
-        except ClusterError as error:
-            # An API server that has just started answers 403, 429 or 503 for a moment.
+        except ClientClosedError:
+            return
+        except RemoteKernelError as error:
+            # An API server that has just started answers 403, 429 or 503 for a moment; a plugin may want a login.
             log.info("%s is not removed yet: %s", what, error)
-            pause = min(2 * pause, LONGEST_PAUSE)
         else:
             return

@@ -10,8 +10,6 @@ from kubernetes_kernel_provider.client.api import ClusterClient
 from kubernetes_kernel_provider.client.errors import ClusterError
 from kubernetes_kernel_provider.client.rules import Rule, to_add
 
-RBAC_GROUP = "rbac.authorization.k8s.io"
-
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 

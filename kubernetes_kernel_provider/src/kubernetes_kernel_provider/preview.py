@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kubernetes_kernel_provider.host_script import LAUNCH_KUBERNETES
 from kubernetes_kernel_provider.manifests import (
     HostAccount,
     connection_secret,
@@ -22,11 +23,24 @@ from remote_kernel_provider.kernelspecs.spec import KernelSpec
 from remote_kernel_provider.lifecycle import KernelMemory, KernelRequest
 from remote_kernel_provider.owner import Owner
 from remote_kernel_provider.parameters.launch_parameters import ClientRequest
+from remote_kernel_provider.parameters.policy import open_to_all
 from remote_kernel_provider.parameters.resolve import resolve_parameters
 
+_FORWARDED = "by port-forward, which takes get and create of pods/portforward"
+_REACHED = {
+    "auto": f"at its pod's address where that answers this host, else {_FORWARDED}",
+    "direct": "at its pod's address",
+    "port-forward": _FORWARDED,
+}
 _HOST = HostAccount("<the host's own namespace>")
 _UID = "<uid of the pod>"
 _GENERATION = "0" * 12
+
+
+def preview_route(settings: RemoteKernelSettings) -> str:
+    """Return a sentence about how the kernel would be reached."""
+    route = settings.kubernetes_route
+    return f"It is reached {_REACHED[route]} (kubernetes_route is '{route}'); 'jupyter remote-kernel doctor' tries it."
 
 
 def preview_launch(
@@ -50,6 +64,7 @@ def preview_launch(
     RemoteKernelError
         What such a launch would be refused for.
     """
+    spec = open_to_all(LAUNCH_KUBERNETES.left_out(spec))
     client = ClientRequest(str(uuid.UUID(int=0)), system_identity())
     parameters = resolve_parameters(provider_id, spec, client, settings)
     connection = ConnectionInfo("0.0.0.0", (1, 2, 3, 4, 5), "", spec.name)

@@ -93,16 +93,27 @@ TABLE: tuple[Reason, ...] = (
     ),
     Reason(
         "FailedMount",
-        "event `FailedMount`",
+        "event `FailedMount`: a Secret, a ConfigMap or a key of one is not found",
         MISSING_OBJECT_PATIENCE,
-        "create the Secret, ConfigMap or volume that it names, or take it out",
+        "create what it names, or take it out",
+    ),
+    Reason(
+        "VolumeNotReady",
+        "event `FailedMount`: anything else",
+        WAITS,
+        "wait until the volume's driver and server answer, or choose another",
     ),
     Reason(
         "FailedAttachVolume", "event `FailedAttachVolume`", WAITS, "wait until the volume is free, or choose another"
     ),
     Reason("FailedCreatePodSandBox", "event `FailedCreatePodSandBox`", WAITS, "see the node's network and runtime"),
     # Did not start.
-    Reason("CommandNotFound", "`StartError`: not found", 0, "mend argv, or install it in the image"),
+    Reason(
+        "CommandNotFound",
+        "`StartError`: not found; `CreateContainerError`: no command",
+        0,
+        "mend argv, or install it in the image",
+    ),
     Reason("CommandNotExecutable", "`StartError`: permission denied", 0, "mend argv, or its permissions in the image"),
     Reason("WorkingDirectory", "`StartError`: working directory", 0, "choose a working directory that the image has"),
     Reason("StartError", "`StartError`, `ContainerCannotRun`", 0, "see what the runtime says"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,10 @@ from kubernetes_kernel_provider.manifests.labels import (
     handle_of,
     kernels_selector,
 )
-from kubernetes_kernel_provider.scope import CORE, Collection, Scope
+from kubernetes_kernel_provider.names import label_value
+from kubernetes_kernel_provider.paths import namespace_of
+from kubernetes_kernel_provider.scope import CORE, PODS, Kind, Scope
+from remote_kernel_provider.leftovers import Leftover
 from remote_kernel_provider.lifecycle import KernelResource
 from remote_kernel_provider.owner import DEAD, DETACHED, HostState, Owner, OwnerSelector
 
@@ -28,7 +31,7 @@ log = logging.getLogger(__name__)
 KINDS = ("secrets", "configmaps", "services", "persistentvolumeclaims")
 """Kinds of which a pod may own objects. They lose their owner where somebody deletes the pod and orphans them."""
 
-LEASES = Collection("leases", "/apis/coordination.k8s.io/v1")
+LEASES = Kind("leases", "/apis/coordination.k8s.io/v1")
 
 
 Find = Callable[[OwnerSelector], Awaitable[list[KernelResource]]]
@@ -40,15 +43,15 @@ class Remnant:
 
     Parameters
     ----------
-    name
-        For a person.
+    leftover
+        What it is.
     path
         In the API.
     preconditions
         What must still be true when it is deleted.
     """
 
-    name: str
+    leftover: Leftover
     path: str
     preconditions: Mapping[str, str]
 
@@ -83,10 +86,35 @@ class Remains:
                 found.append(OwnerSelector(host_id=owner.host_id, instance=owner.instance))
         return found
 
-    async def clear(self, *, dry_run: bool) -> list[str]:
-        """Remove what is left, or only name it; what this host may not see or remove stays."""
-        remnants = [*await self._objects(), *await self._dead_leases()]
-        return [remnant.name for remnant in remnants if dry_run or await self._remove(remnant)]
+    async def clear(self, *, dry_run: bool, swept: Collection[str]) -> list[Leftover]:
+        """Remove what is left, or only name it; what this host may not see or remove stays.
+
+        Parameters
+        ----------
+        dry_run
+            Whether it is only named.
+        swept
+            Generations of kernels that count as gone.
+        """
+        remnants = [*await self._objects(), *await self._dead_leases(swept)]
+        return [remnant.leftover for remnant in remnants if dry_run or await self._remove(remnant)]
+
+    async def of_kernel(self, resource: KernelResource) -> list[Leftover]:
+        """Name the objects that a kernel's pod owns, of the kinds that this host may list."""
+        namespace, selector = namespace_of(resource), f"{GENERATION_LABEL}={label_value(resource.generation)}"
+        return [
+            Leftover(_kind(plural), f"{namespace}/{item['metadata']['name']}")
+            for plural in KINDS
+            for item in await self._list_in(namespace, plural, selector)
+        ]
+
+    async def _list_in(self, namespace: str, plural: str, selector: str) -> list[Document]:
+        try:
+            return await self._scope.within(namespace, Kind(plural, metadata_only=True), selector)
+        except ClusterError as error:
+            if error.is_refusal:
+                return []
+            raise
 
     async def _remove(self, remnant: Remnant) -> bool:
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": dict(remnant.preconditions)}
@@ -94,13 +122,14 @@ class Remains:
             await self._client.request("DELETE", remnant.path, body=options)
         except ClusterError as error:
             if error.code not in (404, 409):  # gone, or no longer what it was
-                log.warning("The %s, which a dead host left, could not be removed: %s", remnant.name, error)
+                left = remnant.leftover
+                log.warning("The %s %s, left by a dead host, could not be removed: %s", left.kind, left.name, error)
             return False
         return True
 
-    async def _list(self, collection: Collection, selector: str) -> list[Document]:
+    async def _list(self, kind: Kind, selector: str) -> list[Document]:
         try:
-            return await self._scope.visible(collection, selector)
+            return await self._scope.visible(kind, selector)
         except ClusterError as error:
             if error.is_refusal:  # then whatever it is goes with its pod, or stays
                 return []
@@ -111,11 +140,11 @@ class Remains:
         found = [
             (plural, item)
             for plural in KINDS
-            for item in await self._list(Collection(plural, metadata_only=True), kernels_selector())
+            for item in await self._list(Kind(plural, metadata_only=True), kernels_selector())
         ]
         lonely = await self._without_pods(item for _, item in found)
         return [
-            _remnant(f"{plural.rstrip('s')} {metadata['namespace']}/{metadata['name']}", path, metadata)
+            _remnant(plural, path, metadata)
             for plural, item in found
             if _generation(item) in lonely
             for metadata in [item["metadata"]]
@@ -124,13 +153,24 @@ class Remains:
 
     async def _without_pods(self, items: Iterable[Document]) -> set[str]:
         """Return the generations of those launches of dead hosts that have no pod."""
-        handles = {_generation(item): handle for item in items if (handle := handle_of(item)) is not None}
-        if not handles:
-            return set()
-        # Listed after the items, as pods are created before what belongs to them.
-        pods = await self._list(Collection("pods", metadata_only=True), kernels_selector())
-        alone = handles.keys() - {_generation(pod) for pod in pods}
-        return {generation for generation in alone if (await self._state(handles[generation])).word in (DEAD, DETACHED)}
+        made = {_generation(item): (item["metadata"]["namespace"], handle_of(item)) for item in items}
+        # Asked after the items were listed, as pods are created before what belongs to them.
+        return {
+            generation
+            for generation, (namespace, handle) in made.items()
+            if handle is not None
+            and (await self._state(handle)).word in (DEAD, DETACHED)
+            and not await self._has_pod(namespace, generation)
+        }
+
+    async def _has_pod(self, namespace: str, generation: str) -> bool:
+        """Whether a launch has a pod, or may have one: this host may not look."""
+        try:
+            return bool(await self._scope.within(namespace, PODS, f"{GENERATION_LABEL}={generation}"))
+        except ClusterError as error:
+            if error.is_refusal:
+                return True
+            raise
 
     async def _state(self, handle: KernelResource) -> HostState:
         return await self._deaths.state(handle.owner, handle.data)
@@ -138,23 +178,34 @@ class Remains:
     async def _leases(self) -> list[Document]:
         return await self._list(LEASES, f"app={APP},component=host")
 
-    async def _dead_leases(self) -> list[Remnant]:
+    async def _dead_leases(self, swept: Collection[str]) -> list[Remnant]:
         """Find leases of dead hosts that have no kernels left."""
         found = []
         for lease in await self._leases():
             owner, metadata = _owner_of(lease), lease["metadata"]
-            if owner is None or await self._find(OwnerSelector(host_id=owner.host_id, instance=owner.instance)):
+            if owner is None or await self._has_kernels(owner, swept):
                 continue
             written = {"locks": lease["spec"].get("holderIdentity"), "lease_namespace": metadata["namespace"]}
             if (await self._deaths.state(owner, written)).word == DEAD:
                 name, path = metadata["name"], f"{leases_path(metadata['namespace'])}/{metadata['name']}"
                 version = {"resourceVersion": metadata["resourceVersion"]}  # it may come back and renew it
-                found.append(Remnant(f"lease {metadata['namespace']}/{name}", path, version))
+                left = Leftover("lease", f"{metadata['namespace']}/{name}", "its host is dead and has no kernels")
+                found.append(Remnant(left, path, version))
         return found
 
+    async def _has_kernels(self, owner: Owner, swept: Collection[str]) -> bool:
+        found = await self._find(OwnerSelector(host_id=owner.host_id, instance=owner.instance))
+        return any(resource.generation not in swept for resource in found)
 
-def _remnant(name: str, path: str, metadata: Mapping[str, Any]) -> Remnant:
-    return Remnant(name, path, {"uid": metadata["uid"]})
+
+def _remnant(plural: str, path: str, metadata: Mapping[str, Any]) -> Remnant:
+    name = f"{metadata['namespace']}/{metadata['name']}"
+    left = Leftover(_kind(plural), name, "the pod of its kernel is gone, and its host is dead")
+    return Remnant(left, path, {"uid": metadata["uid"]})
+
+
+def _kind(plural: str) -> str:
+    return plural.removesuffix("s")
 
 
 def _generation(item: Document) -> str:

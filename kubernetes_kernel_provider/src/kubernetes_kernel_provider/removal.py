@@ -13,6 +13,7 @@ from kubernetes_kernel_provider.client.errors import ClusterError
 from kubernetes_kernel_provider.client.list_watch import Changes
 from kubernetes_kernel_provider.statuses import has_stopped
 from remote_kernel_provider.lifecycle import KernelResource
+from remote_kernel_provider.private_loop import within
 
 FINALIZING = 10.0
 """Seconds that whoever set a finalizer gets to take it away from a pod that has ended."""
@@ -102,7 +103,7 @@ class Removal:
         deadline, longest = time.monotonic() + seconds, STUCK
         while (remaining := deadline - time.monotonic()) > 0:
             try:
-                change = await asyncio.wait_for(changes.get(), min(remaining, longest))
+                change = await within(min(remaining, longest), changes.get())
             except asyncio.TimeoutError:
                 if await self._pod(resource) is None:
                     return True

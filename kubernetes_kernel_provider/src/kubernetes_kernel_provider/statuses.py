@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kubernetes_kernel_provider.client.errors import ClusterError
@@ -44,6 +44,10 @@ class Verdict:
         """Return the status when patience is over."""
         return KernelStatus(Phase.FAILED, self.status.address, self.status.reason, self.status.message)
 
+    def while_away(self, error: ClusterError) -> Verdict:
+        """Return what is to be said when the cluster does not answer what its next step needs."""
+        return Verdict(replace(self.status, reason="ClusterUnreachable", message=f"{error}; it is asked again"))
+
 
 _REFUSALS: tuple[tuple[str, str], ...] = (
     # Pattern of the API server's words, reason. The first that matches counts.
@@ -62,6 +66,10 @@ _PULLS: tuple[tuple[str, str], ...] = (
     (r"not found|manifest unknown|does not exist|no match for platform", "ImageNotFound"),
 )
 
+_MOUNTS: tuple[tuple[str, str], ...] = (
+    (r"(secret|configmap) \"[^\"]*\" not found|references non-existent (secret|config) key", "FailedMount"),
+)
+
 _STARTS: tuple[tuple[str, str], ...] = (
     (r"chdir to cwd|container init: mkdir|working directory", "WorkingDirectory"),
     (r"permission denied|exec format error", "CommandNotExecutable"),
@@ -70,6 +78,9 @@ _STARTS: tuple[tuple[str, str], ...] = (
 
 _SHELL_WORDS: Mapping[int, str] = {126: "CommandNotExecutable", 127: "CommandNotFound"}
 """What the exit code of a shell says that was to become the kernel."""
+
+_NO_COMMAND = "no command specified"
+"""What a runtime says when neither the pod nor the image names one."""
 
 _WAITING_WORDS: Mapping[str, str] = {
     "InvalidImageName": "InvalidImageName",
@@ -149,30 +160,55 @@ def judge_deleted(pod: Document) -> KernelStatus:
     return _end(pod, status) or _status(Phase.FAILED, "Deleted", "its pod was deleted")
 
 
-def judge_events(events: Iterable[Document], verdict: Verdict) -> Verdict:
+@dataclass(frozen=True)
+class Event:
+    """What an event says of a pod.
+
+    Parameters
+    ----------
+    order
+        When it was said, comparable.
+    word, words
+        Its reason and message.
+    """
+
+    order: str
+    word: str
+    words: str
+
+
+def read_event(document: Document, known: Event | None) -> Event:
+    """Return the later of an event, as the API gives it, and of what is known of its pod."""
+    event = Event(_event_time(document), str(document.get("reason", "")), str(document.get("message", "")))
+    return event if known is None or known.order <= event.order else known
+
+
+def judge_event(event: Event | None, verdict: Verdict) -> Verdict:
     """Return a verdict with what only events tell: pulls, mounts, sandboxes.
 
     Parameters
     ----------
-    events
-        Of one pod, in any order.
+    event
+        The last of the pod's.
     verdict
         On the pod; one that already names a reason stays as it is.
     """
-    if verdict.status.reason or verdict.status.phase is not Phase.STARTING:
+    if event is None or not needs_events(verdict):
         return verdict
-    last = max(events, key=_event_time, default=None)
-    if last is None:
-        return verdict
-    word, words = str(last.get("reason", "")), str(last.get("message", ""))
-    if word == "Pulling":
-        return _verdict(Phase.PULLING, "Pulling", words)
-    if word in ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"):
+    if event.word == "Pulling":
+        return _verdict(Phase.PULLING, event.word, event.words)
+    if event.word == "FailedMount":
+        found = _verdict(Phase.PENDING, _first(_MOUNTS, event.words, "VolumeNotReady"), event.words)
         # Our own Secret comes right after the pod, which then cannot mount it for a moment.
-        ours = word == "FailedMount" and f'"{OUR_PREFIX}' in words
-        found = _verdict(Phase.PENDING, word, words)
-        return Verdict(found.status) if ours else found
+        return Verdict(found.status) if f'"{OUR_PREFIX}' in event.words else found
+    if event.word in ("FailedAttachVolume", "FailedCreatePodSandBox"):
+        return _verdict(Phase.PENDING, event.word, event.words)
     return verdict
+
+
+def needs_events(verdict: Verdict) -> bool:
+    """Whether the pod itself does not say what it waits for."""
+    return verdict.status.phase is Phase.STARTING and not verdict.status.reason
 
 
 def _end(pod: Document, status: Document) -> KernelStatus | None:
@@ -191,9 +227,10 @@ def _end(pod: Document, status: Document) -> KernelStatus | None:
     ended = (kernel or {}).get("state", {}).get("terminated")
     if kernel is not None and ended:
         return _terminated(pod, kernel, ended)
+    again = _restarted(pod)
     for container in status.get("initContainerStatuses") or ():
         ended = container.get("state", {}).get("terminated")
-        if ended and ended.get("exitCode") != 0:
+        if ended and ended.get("exitCode") != 0 and container.get("name") not in again:
             name, code = container.get("name"), ended.get("exitCode")
             said = f": {_plain(str(ended['message']))}" if ended.get("message") else ""
             return _status(Phase.FAILED, "InitContainerFailed", f"its init container '{name}' ended with {code}{said}")
@@ -242,7 +279,8 @@ def _waiting(container: Document, kernel: Document | None) -> Verdict | None:
         return _verdict(Phase.PENDING, found, words)
     if word in _WAITING_WORDS:
         whose = "its container" if container is kernel else f"its container '{container.get('name')}'"
-        return _verdict(Phase.PENDING, _WAITING_WORDS[word], f"{whose} cannot be started: {_plain(words or word)}")
+        found = "CommandNotFound" if _NO_COMMAND in words else _WAITING_WORDS[word]
+        return _verdict(Phase.PENDING, found, f"{whose} cannot be started: {_plain(words or word)}")
     return None
 
 
@@ -256,6 +294,12 @@ def _kernel_status(pod: Document, status: Document) -> Document | None:
     container = kernel_container(pod.get("spec") or {})
     name = "kernel" if container is None else container.get("name")
     return next((found for found in status.get("containerStatuses") or () if found.get("name") == name), None)
+
+
+def _restarted(pod: Document) -> set[str]:
+    """Return the containers beside the kernel's that the node starts again whenever they end."""
+    beside = (pod.get("spec") or {}).get("initContainers") or ()
+    return {str(each.get("name")) for each in beside if each.get("restartPolicy") == "Always"}
 
 
 def _all_containers(status: Document) -> Iterator[Document]:

@@ -13,11 +13,10 @@ from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client import ApiClient
-from kubernetes.aio.client.rest import RESTClientObject
 
 from kubernetes_kernel_provider.client.configuration import LoadedConfiguration, load_configuration
-from kubernetes_kernel_provider.client.errors import ClusterError, ClusterUnreachableError
-from kubernetes_kernel_provider.client.lean_connector import LeanConnector
+from kubernetes_kernel_provider.client.connections import Connections
+from kubernetes_kernel_provider.client.errors import ClientClosedError, ClusterError, ClusterUnreachableError
 from kubernetes_kernel_provider.client.rules import remedy_of_socket
 
 REQUEST_TIMEOUT = 30.0
@@ -26,13 +25,10 @@ REQUEST_TIMEOUT = 30.0
 PARALLEL = 100
 """Requests under way at a time; the others wait. Watches and WebSockets do not count: they last."""
 
-IDLE = 5.0
-"""Seconds after which a connection is closed that no request uses."""
-
 HEARTBEAT = 30.0
 """Seconds between two pings on a WebSocket; one that is not answered ends it."""
 
-FORBIDDEN = 403
+UNAUTHORIZED, FORBIDDEN = 401, 403
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -43,25 +39,10 @@ Document = dict[str, Any]
 Query = Mapping[str, str | int]
 
 
-class _Pool(RESTClientObject):
-    """The official client's pool, which closes what is not used; watches hold as many connections as there are."""
-
-    def _create_connector(self) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(limit=0, ssl=self.ssl_context, keepalive_timeout=IDLE)
-
-
-class _SocketPool(RESTClientObject):
-    """The same for WebSockets, of which each keeps its connection: there can be any number."""
-
-    def __init__(self, requests: RESTClientObject) -> None:  # its certificates are read already
-        self.configuration, self.ssl_context = requests.configuration, requests.ssl_context
-
-    def _create_connector(self) -> aiohttp.TCPConnector:
-        return LeanConnector(limit=0, ssl=self.ssl_context)
-
-
 class ClusterClient:
     """One connection pool to one API server; lives on the private loop.
+
+    Credentials that have run out are loaded anew; who asks meanwhile keeps the connections that he asks over.
 
     Parameters
     ----------
@@ -71,27 +52,40 @@ class ClusterClient:
 
     def __init__(self, context: str = "") -> None:
         self._context = context
-        self._loaded: LoadedConfiguration | None = None
-        self._api: ApiClient | None = None
-        self._sockets: aiohttp.ClientSession | None = None
+        self._current: Connections | None = None
+        self._outdated: list[Connections] = []
+        self._is_closed = False
         self._loading = asyncio.Lock()
         self._turns = asyncio.Semaphore(PARALLEL)
         self._skew = 0.0
 
     async def configuration(self) -> LoadedConfiguration:
         """Return where the cluster is, loaded on first use."""
-        await self._client()
-        assert self._loaded is not None
-        return self._loaded
+        return (await self._connections()).loaded
 
-    async def _client(self) -> ApiClient:
+    async def _connections(self) -> Connections:
         async with self._loading:
-            if self._api is None:
-                self._loaded = await load_configuration(self._context)
-                self._api = ApiClient(self._loaded.client)
-                self._api.rest_client = _Pool(self._loaded.client)
-                self._api.user_agent = "remote-kernel-provider"
-            return self._api
+            current = self._current
+            if current is None and not self._is_closed:
+                loaded = await load_configuration(self._context)
+                current = await asyncio.to_thread(Connections, loaded)  # it reads certificates
+            if current is None or self._is_closed:
+                raise ClientClosedError
+            self._current = current
+            return current
+
+    @asynccontextmanager
+    async def _used(self) -> AsyncIterator[Connections]:
+        connections = await self._connections()
+        try:
+            with connections.used():
+                yield connections
+        except (RuntimeError, AssertionError):  # aiohttp's words for a pool that was closed under a request
+            if self._is_closed:
+                raise ClientClosedError from None
+            raise
+        finally:
+            await self._close_outdated()
 
     @property
     def server_time(self) -> float:
@@ -116,17 +110,17 @@ class ClusterClient:
             With the cluster's own words.
         """
         timeout = aiohttp.ClientTimeout(REQUEST_TIMEOUT)
-        async with self._turns:
-            answer = await self._answer(method, path, query, body, content_type, timeout, accept)
-            async with _reading(answer):
-                return _document(await answer.read(), answer.status)
+        async with (
+            self._turns,
+            self._answer(method, path, query, body, content_type, timeout, accept) as answer,
+        ):
+            return _document(await answer.read(), answer.status)
 
     async def text(self, path: str, *, query: Query | None = None) -> str:
         """Return an answer that is no document, such as a log."""
-        async with self._turns:
-            answer = await self._answer("GET", path, query, None, JSON, aiohttp.ClientTimeout(REQUEST_TIMEOUT))
-            async with _reading(answer):
-                return (await answer.read()).decode(errors="replace")
+        timeout = aiohttp.ClientTimeout(REQUEST_TIMEOUT)
+        async with self._turns, self._answer("GET", path, query, None, JSON, timeout) as answer:
+            return (await answer.read()).decode(errors="replace")
 
     @asynccontextmanager
     async def stream(self, path: str, *, query: Query, silence: float) -> AsyncIterator[AsyncIterator[Document]]:
@@ -140,8 +134,7 @@ class ClusterClient:
             Seconds without a line after which the connection counts as dead.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT, sock_read=silence)
-        answer = await self._answer("GET", path, query, None, JSON, timeout)
-        async with _reading(answer):
+        async with self._answer("GET", path, query, None, JSON, timeout) as answer:
             yield _documents(answer)
 
     @asynccontextmanager
@@ -155,29 +148,39 @@ class ClusterClient:
         ClusterError
             When the cluster refuses it.
         """
-        client = await self._client()
-        if self._sockets is None:
-            self._sockets = _SocketPool(client.rest_client)._create_pool_manager()
-        _, url, headers, *_ = await client.param_serialize("GET", path, auth_settings=["BearerToken"])
-        settings = client.configuration
-        try:
-            async with self._sockets.ws_connect(
-                f"{url}?{urlencode(query)}",
-                protocols=[protocol],
-                headers=headers,
-                proxy=settings.proxy,
-                server_hostname=settings.tls_server_name,
-                max_msg_size=0,
-                heartbeat=HEARTBEAT,
-            ) as socket:
-                yield socket
-        except aiohttp.WSServerHandshakeError as error:
-            words = f"the cluster refused {path}: {error.status} {error.message}"
-            remedy = remedy_of_socket(path) if error.status == FORBIDDEN else ""
-            raise ClusterError(f"{words}; {remedy}" if remedy else words, error.status) from None
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            raise _unreachable(settings.host, error) from None
+        for is_last in (False, True):
+            async with self._used() as connections:
+                try:
+                    async with self._socket(connections, path, query, protocol) as socket:
+                        yield socket
+                        return
+                except aiohttp.WSServerHandshakeError as error:
+                    if error.status != UNAUTHORIZED or is_last:
+                        words = f"the cluster refused {path}: {error.status} {error.message}"
+                        remedy = remedy_of_socket(path) if error.status == FORBIDDEN else ""
+                        raise ClusterError(f"{words}; {remedy}" if remedy else words, error.status) from None
+                except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+                    raise _unreachable(connections.loaded.client.host, error) from None
+                self._forget(connections)
 
+    @asynccontextmanager
+    async def _socket(
+        self, connections: Connections, path: str, query: Sequence[tuple[str, str]], protocol: str
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse[bool]]:
+        client = connections.client
+        _, url, headers, *_ = await client.param_serialize("GET", path, auth_settings=["BearerToken"])
+        async with connections.sockets.ws_connect(
+            f"{url}?{urlencode(query)}",
+            protocols=[protocol],
+            headers=headers,
+            proxy=client.configuration.proxy,
+            server_hostname=client.configuration.tls_server_name,
+            max_msg_size=0,
+            heartbeat=HEARTBEAT,
+        ) as socket:
+            yield socket
+
+    @asynccontextmanager
     async def _answer(
         self,
         method: str,
@@ -187,22 +190,22 @@ class ClusterClient:
         content_type: str,
         timeout: aiohttp.ClientTimeout,
         accept: str = JSON,
-    ) -> aiohttp.ClientResponse:
-        """Return an answer that is no refusal; ask once more with fresh credentials when ours have run out."""
-        for attempt in (1, 2):
-            client = await self._client()
-            answer = await self._call(client, method, path, query, body, content_type, timeout, accept)
-            with suppress(KeyError, ValueError):  # a proxy may have its own mind
-                self._skew = parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time()
-            if answer.status < 400:
-                return answer
-            async with _reading(answer):
-                text = await answer.read()
-            if answer.status == 401 and attempt == 1:
-                await self._forget(client)
-                continue
-            raise ClusterError.from_status(_document(text, answer.status), answer.status)
-        raise AssertionError("the second attempt returns or raises")
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Give an answer that is no refusal; ask once more with fresh credentials when ours have run out."""
+        for is_last in (False, True):
+            async with self._used() as connections:
+                called = self._call(connections.client, method, path, query, body, content_type, timeout, accept)
+                answer = await called
+                with suppress(KeyError, ValueError):  # a proxy may have its own mind
+                    self._skew = parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time()
+                async with _reading(answer):
+                    if answer.status < 400:
+                        yield answer
+                        return
+                    text = await answer.read()
+                if answer.status != UNAUTHORIZED or is_last:
+                    raise ClusterError.from_status(_document(text, answer.status), answer.status)
+                self._forget(connections)
 
     async def _call(
         self,
@@ -229,18 +232,26 @@ class ClusterClient:
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise _unreachable(client.configuration.host, error) from None
 
-    async def _forget(self, client: ApiClient) -> None:
+    def _forget(self, connections: Connections) -> None:
         """Load the configuration anew with the next request: tokens, certificates and plugins' answers run out."""
-        if self._api is client:
-            sockets, self._sockets, self._api = self._sockets, None, None
-            if sockets is not None:
-                await sockets.close()
-            await client.close()
+        if self._current is connections:
+            self._current = None
+            self._outdated.append(connections)
+
+    async def _close_outdated(self) -> None:
+        for connections in [each for each in self._outdated if not each.are_used]:
+            await connections.close()
+            with suppress(ValueError):  # another user, who left at the same time, has closed them as well
+                self._outdated.remove(connections)
 
     async def close(self) -> None:
-        """Close all connections."""
-        if self._api is not None:
-            await self._forget(self._api)
+        """Close all connections; whoever asks from now on is told so."""
+        self._is_closed = True
+        current, self._current = self._current, None
+        outdated, self._outdated = self._outdated, []
+        for connections in (current, *outdated):
+            if connections is not None:
+                await connections.close()
 
 
 @asynccontextmanager

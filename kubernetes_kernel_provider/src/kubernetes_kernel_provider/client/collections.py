@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubernetes_kernel_provider.client.api import ClusterClient
-from kubernetes_kernel_provider.client.errors import ClusterError
+from kubernetes_kernel_provider.client.errors import ClusterError, ClusterUnreachableError
 
 _ALWAYS = {("v1", "Pod"): "pods", ("v1", "Secret"): "secrets"}
 """What every launch creates: nobody has to be asked."""
@@ -55,7 +55,7 @@ class Collections:
     async def _resources(self, root: str) -> Sequence[Mapping[str, Any]]:
         try:
             return (await self._client.request("GET", root)).get("resources") or ()
-        except ClusterError as error:
-            if error.is_missing:  # no such group, or no such version of it
+        except ClusterUnreachableError as error:
+            if error.status == 404:  # no such group, or no such version of it: the API server says so in plain words
                 return ()
             raise

@@ -10,6 +10,7 @@ import aiohttp
 
 from kubernetes_kernel_provider.client.api import REQUEST_TIMEOUT, ClusterClient
 from kubernetes_kernel_provider.client.errors import ClusterError, ClusterUnreachableError
+from remote_kernel_provider.private_loop import within
 
 PROTOCOL = "v4.channel.k8s.io"
 STATUS_CHANNEL = 3
@@ -38,7 +39,7 @@ async def run_in_container(client: ClusterClient, pod: str, container: str, comm
     query = [("container", container), ("stdout", "1"), ("stderr", "1"), *(("command", word) for word in command)]
     async with client.websocket(f"{pod}/exec", query=query, protocol=PROTOCOL) as socket:
         try:
-            return await asyncio.wait_for(_exit_code(socket), REQUEST_TIMEOUT)
+            return await within(REQUEST_TIMEOUT, _exit_code(socket))
         except asyncio.TimeoutError:
             raise ClusterUnreachableError(f"a command in {pod} did not end within {REQUEST_TIMEOUT:g} s") from None
 

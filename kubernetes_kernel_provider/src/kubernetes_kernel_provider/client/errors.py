@@ -54,10 +54,39 @@ class ClusterError(RemoteKernelError):
         return self.code in (401, 403)
 
     @property
+    def is_passing(self) -> bool:
+        """Whether it says nothing of what was asked: the cluster is away, starts or has too much to do."""
+        return self.code == 0 or self.code == 429 or self.code >= 500
+
+    @property
     def is_outdated(self) -> bool:
         """Whether a watch asked for changes that the cluster has forgotten."""
         return self.code == 410
 
 
 class ClusterUnreachableError(ClusterError):
-    """The cluster did not answer, or something else answered in its place."""
+    """The cluster did not answer, or something else answered in its place.
+
+    Parameters
+    ----------
+    message
+        One sentence.
+    status
+        HTTP status of what answered in its place. It says nothing of what was asked for: `code` is 0.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ClientClosedError(ClusterError):
+    """This host has closed its connections to the cluster: there is nobody left to ask."""
+
+    def __init__(self) -> None:
+        super().__init__("this host has closed its connections to the cluster; make a new one")
+
+    @property
+    def is_passing(self) -> bool:
+        """Never."""
+        return False

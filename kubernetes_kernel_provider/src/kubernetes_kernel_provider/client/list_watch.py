@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,13 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from kubernetes_kernel_provider.client.api import ClusterClient, Document, Query
-from kubernetes_kernel_provider.client.errors import ClusterError
+from kubernetes_kernel_provider.client.backoff import Backoff
+from kubernetes_kernel_provider.client.errors import ClientClosedError, ClusterError
 from remote_kernel_provider.private_loop import end_task
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Read = Callable[[Document, bool], T]
+Read = Callable[[Document, bool, T | None], T]
+Key = Callable[[Document], str]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Change(Generic[T]):
     Parameters
     ----------
     key
-        Its uid; what the follower asked for, where `value` is an error.
+        Its key, the uid as a rule; what the follower asked for, where `value` is an error.
     value
         What it is now; None = it is gone; an error = the cluster refuses to let it be watched.
     """
@@ -53,10 +54,15 @@ SETTLED = 5.0
 """Seconds after which a watch counts as having worked, so that the pauses begin anew."""
 
 
+def uid_of(item: Document) -> str:
+    """Return what tells an object from all others, of before and after too."""
+    return str(item["metadata"]["uid"])
+
+
 class ListWatch(Generic[T]):
     """Lists a collection once and then follows it, over whatever breaks in between.
 
-    Kept of each object is only what `read` makes of it. The watch runs while somebody follows, and not longer.
+    Kept is only what `read` makes of the objects of each key. The watch runs while somebody follows, and not longer.
 
     Parameters
     ----------
@@ -67,7 +73,10 @@ class ListWatch(Generic[T]):
     selector
         `labelSelector` or `fieldSelector`, and its value.
     read
-        Makes of an object what followers are given; told whether it was just deleted, so that this is the last of it.
+        Makes of an object, and of what is known under its key, what followers are given; told whether the object was
+        just deleted, so that this is the last of it.
+    key
+        Of an object: what its followers name. Several objects can have the same.
     """
 
     def __init__(
@@ -76,14 +85,17 @@ class ListWatch(Generic[T]):
         path: str,
         selector: dict[str, str],
         read: Read[T],
+        key: Key = uid_of,
     ) -> None:
         self._client = client
         self._path = path
         self._selector = selector
         self._read = read
+        self._key = key
         self._known: dict[str, T] = {}
         self._followers: dict[str, set[Changes]] = {}
         self._synchronized = False
+        self._refusal: ClusterError | None = None
         self._running: asyncio.Task[None] | None = None
 
     def known(self, key: str) -> T | None:
@@ -99,13 +111,15 @@ class ListWatch(Generic[T]):
         Parameters
         ----------
         key
-            The object's uid, or `EVERYTHING`.
+            The object's, or `EVERYTHING`.
         changes
             The follower's queue.
         """
         for known in list(self._known) if key == EVERYTHING else [key]:
             if known in self._known:
                 changes.put_nowait(Change(known, self._known[known]))
+        if self._refusal is not None:
+            changes.put_nowait(Change(key, self._refusal))
         self._followers.setdefault(key, set()).add(changes)
         if self._running is None or self._running.done():
             self._running = asyncio.get_running_loop().create_task(self._run())
@@ -126,12 +140,12 @@ class ListWatch(Generic[T]):
     async def close(self) -> None:
         """Stop watching."""
         running, self._running = self._running, None
-        self._known, self._synchronized = {}, False
+        self._known, self._synchronized, self._refusal = {}, False, None
         if running is not None:
             await end_task(running)
 
     async def _run(self) -> None:
-        version, pause = "", FIRST_PAUSE
+        version, backoff = "", Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             began = time.monotonic()
             try:
@@ -139,10 +153,12 @@ class ListWatch(Generic[T]):
                 async for reached in self._watch(version):
                     version = reached
                     if time.monotonic() - began > SETTLED:
-                        pause = FIRST_PAUSE
+                        backoff.reset()
+            except ClientClosedError:
+                return
             except ClusterError as error:
                 if error.is_refusal and not self._synchronized:
-                    self._tell_all(error)
+                    self._refuse(error)
                 if error.is_outdated:
                     version = ""
                 log.log(
@@ -151,9 +167,8 @@ class ListWatch(Generic[T]):
             except Exception:  # whatever it is: a task that ended would leave every kernel's end unnoticed
                 log.exception("The watch of %s failed; it starts again from a list.", self._path)
                 version = ""
-            # After every end: a server can answer 200 and close, again and again. Not all hosts at the same moment.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # no secret
-            pause = min(2 * pause, LONGEST_PAUSE)
+            # After every end: a server can answer 200 and close, again and again.
+            await backoff.pause()
 
     async def _list(self) -> str:
         """Take in the whole collection; return the version from which to watch."""
@@ -171,40 +186,42 @@ class ListWatch(Generic[T]):
                 break
         for gone in (set(self._known) | expected) - listed:
             self._known.pop(gone, None)
-            self._tell(gone, None)
+            self.tell(gone, None)
         return version
 
     async def _watch(self, version: str) -> AsyncIterator[str]:
         """Take in each change; yield the version that it leads to."""
         query = {**self._selector, "watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version}
         async with self._client.stream(self._path, query=query, silence=SILENCE) as changes:
-            self._synchronized = True
+            self._synchronized, self._refusal = True, None
             async for change in changes:
                 kind, item = change["type"], change["object"]
                 if kind == "ERROR":
                     raise ClusterError.from_status(item, 500)
                 if kind == "DELETED":
-                    key = item["metadata"]["uid"]
-                    self._known.pop(key, None)
-                    self._tell(key, self._read(item, True))
-                    self._tell(key, None)
+                    key = self._key(item)
+                    self.tell(key, self._read(item, True, self._known.pop(key, None)))
+                    self.tell(key, None)
                 elif kind != "BOOKMARK":
                     self._take(item)
                 yield str(item["metadata"]["resourceVersion"])
 
     def _take(self, item: Document) -> str:
-        key = str(item["metadata"]["uid"])
-        value = self._read(item, False)
+        key = self._key(item)
+        value = self._read(item, False, self._known.get(key))
         if key not in self._known or self._known[key] != value:
             self._known[key] = value
-            self._tell(key, value)
+            self.tell(key, value)
         return key
 
-    def _tell(self, key: str, value: T | None) -> None:
+    def tell(self, key: str, value: T | None) -> None:
+        """Tell followers something of an object, be it what no change of it says; None = it is gone."""
         for changes in self._followers.get(key, set()) | self._followers.get(EVERYTHING, set()):
             changes.put_nowait(Change(key, value))
 
-    def _tell_all(self, error: ClusterError) -> None:
+    def _refuse(self, error: ClusterError) -> None:
+        """Tell all followers, and who follows later, that they are told nothing else."""
+        self._refusal = error
         for key, followers in self._followers.items():
             for changes in followers:
                 changes.put_nowait(Change(key, error))

@@ -13,7 +13,9 @@ from pathlib import Path
 import aiohttp
 
 from kubernetes_kernel_provider.client.api import ClusterClient
+from kubernetes_kernel_provider.client.backoff import Backoff
 from kubernetes_kernel_provider.client.errors import ClusterError
+from remote_kernel_provider.private_loop import within
 
 PROTOCOL = "v4.channel.k8s.io"
 DATA, ERROR = 0, 1
@@ -45,7 +47,7 @@ class PortForward:
         self._folder: Path | None = None
         self._servers: list[asyncio.Server] = []
         self._clients: set[asyncio.Task[None]] = set()
-        self._pause = FIRST_PAUSE
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._works = asyncio.Event()
 
     async def open(self, ports: Sequence[int]) -> str:
@@ -98,14 +100,13 @@ class PortForward:
     async def _rest(self) -> None:
         """Wait before the client may try again: until another one succeeds, or for a while."""
         self._works.clear()
-        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._works.wait(), pause)
+            await within(self._backoff.seconds(), self._works.wait())
 
     async def _forward(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         query = [("ports", str(port))]
         async with self._client.websocket(f"{self._pod}/portforward", query=query, protocol=PROTOCOL) as socket:
-            self._pause = FIRST_PAUSE
+            self._backoff.reset()
             self._works.set()
             sending = asyncio.ensure_future(_send(reader, socket))
             receiving = asyncio.ensure_future(_receive(socket, writer))

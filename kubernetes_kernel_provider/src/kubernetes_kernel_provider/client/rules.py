@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from kubernetes_kernel_provider.names import is_like_own_namespace
+
 _DENIED = re.compile(
     r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
     r'(?: in the namespace "(?P<namespace>[^"]+)")?'
 )
+KERNELS_RESOURCES = frozenset({"pods", "secrets", "events"})
+"""What a host handles in a namespace that is one kernel's: its rights in it come with the namespace."""
+
 _SUBRESOURCE = re.compile(r"/api/v1/namespaces/(?P<namespace>[^/]+)/pods/[^/]+/(?P<subresource>[^/?]+)$")
 
 
@@ -55,8 +60,20 @@ def to_add(rules: Iterable[Rule], namespace: str) -> str:
     namespace
         Where; empty = in all.
     """
-    where = f"Role in the namespace '{namespace}'" if namespace else "ClusterRole"
-    return f"add to this host's {where}: {written(rules)}"
+    rules = list(rules)
+    return f"add to this host's {_role(rules, namespace)}: {written(rules)}"
+
+
+def _role(rules: Sequence[Rule], namespace: str) -> str:
+    if namespace and not is_like_own_namespace(namespace):
+        return f"Role in the namespace '{namespace}'"
+    # A Role would go with the namespace, and is not in the next one.
+    if namespace and all(rule.resource.partition("/")[0] in KERNELS_RESOURCES for rule in rules):
+        return (
+            "ClusterRole for its kernels' own namespaces (remote-kernels-host), which a RoleBinding of the namespace's "
+            "template gives it there"
+        )
+    return "ClusterRole"
 
 
 def remedy_of(message: str) -> str:

@@ -37,9 +37,6 @@ from remote_kernel_provider.lifecycle import KernelRequest
 HOME_FOLDER = "/home/kernel"
 """The home of a kernel whose spec, template and client name none: an empty folder that it can write to."""
 
-_HOST_SCRIPT = "launch_kubernetes.py"
-"""What the gateway family's specs run on the host to create the pod; we do without a process."""
-
 OF_THE_CLUSTER = frozenset({
     "APIService", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace", "Node",
     "PersistentVolume", "PriorityClass", "RuntimeClass", "StorageClass", "MutatingWebhookConfiguration",
@@ -198,7 +195,10 @@ def _pod(
     add_volumes(spec, container, config, settings)
     check_structures(config)
     set_floor(spec, settings.pod_security)
-    prohibited = {*settings.prohibited_uids, *request.spec.config.get("prohibited_uids", ())}
+    prohibited = {
+        name: {*getattr(settings, name), *request.spec.config.get(name, ())}
+        for name in ("prohibited_uids", "prohibited_gids")
+    }
     check_floor(rendered, metadata, spec, settings.pod_security, prohibited)
     return replace(rendered, document=document)
 
@@ -206,7 +206,6 @@ def _pod(
 def _set_process(request: KernelRequest, pod: Mapping[str, Any], container: dict[str, Any]) -> None:
     """Give the kernel its connection file, its command, its environment and a home."""
     environment = {**request.spec.env, **request.environment}
-    command: list[str] = []
     if request.memory is not None:
         mount_connection(pod, container)
         # ipykernel writes its connection file anew when there are CURVE keys in it (7.4; before 6.24 always).
@@ -216,7 +215,7 @@ def _set_process(request: KernelRequest, pod: Mapping[str, Any], container: dict
         command = request.command(connection_file=f"{folder}/{FILE_NAME}")
         if copied:
             command = copying_command(pod, container, command)
-    elif not any(word.endswith(_HOST_SCRIPT) for word in request.spec.argv):
+    else:
         command = request.command()
     if command:
         set_command(container, command)

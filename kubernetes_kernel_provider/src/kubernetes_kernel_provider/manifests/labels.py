@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from kubernetes_kernel_provider.names import label_value
+from remote_kernel_provider.kernelspecs.config_keys import KUBERNETES
 from remote_kernel_provider.lifecycle import KernelRequest, KernelResource
 from remote_kernel_provider.owner import Owner, OwnerSelector
 
@@ -116,11 +117,15 @@ def handle_annotation(pod: Mapping[str, Any]) -> dict[str, str]:
 
 
 def handle_of(item: Mapping[str, Any]) -> KernelResource | None:
-    """Return the handle of the kernel that an object was made for, as it is written there; None where none is."""
+    """Return the handle of the kernel that an object was made for, as it is written there; None where none is.
+
+    Others may write there, too: of a handle for another backend nothing is believed.
+    """
     try:
-        return KernelResource.from_json(json.loads(item["metadata"]["annotations"][KERNEL_ANNOTATION]))
+        handle = KernelResource.from_json(json.loads(item["metadata"]["annotations"][KERNEL_ANNOTATION]))
     except (KeyError, TypeError, ValueError):
         return None
+    return handle if handle.lifecycle == KUBERNETES else None
 
 
 def resource_of(pod: Mapping[str, Any]) -> KernelResource | None:

@@ -38,6 +38,14 @@ _APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
 Violation = tuple[str, str]
 """A field's path, and what is wrong with it."""
 
+_IDS = {
+    "runAsUser": "prohibited_uids",
+    "runAsGroup": "prohibited_gids",
+    "fsGroup": "prohibited_gids",
+    "supplementalGroups": "prohibited_gids",
+}
+"""Fields that hold ids, by the settings that prohibit some."""
+
 
 def set_user(spec: dict[str, Any], container: dict[str, Any], config: Mapping[str, Any]) -> None:
     """Set who a kernel runs as: the parameters' user, else the template's, else that of Jupyter's images.
@@ -80,7 +88,11 @@ def set_floor(spec: dict[str, Any], level: str) -> None:
 
 
 def check_floor(
-    rendered: RenderedObject, metadata: Mapping[str, Any], spec: Mapping[str, Any], level: str, users: Collection[int]
+    rendered: RenderedObject,
+    metadata: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    level: str,
+    prohibited: Mapping[str, Collection[int]],
 ) -> None:
     """Check a pod against a level.
 
@@ -92,15 +104,15 @@ def check_floor(
         The pod, complete.
     level
         `restricted`, `baseline` or `privileged`.
-    users
-        User ids that are prohibited.
+    prohibited
+        The ids that are, by the settings that say so: `prohibited_uids`, `prohibited_gids`.
 
     Raises
     ------
     SpecError
         Names the template's line, the field and the setting.
     """
-    for path, fault in _unsuitable(spec, users):
+    for path, fault in _unsuitable(spec, prohibited):
         raise rendered.error(path, f"{fault}; take it out")
     if level == "privileged":
         return
@@ -135,15 +147,18 @@ def _probes(container: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
             yield f"lifecycle.{name}", hook
 
 
-def _unsuitable(spec: Mapping[str, Any], users: Collection[int]) -> Iterator[Violation]:
+def _unsuitable(spec: Mapping[str, Any], prohibited: Mapping[str, Collection[int]]) -> Iterator[Violation]:
     """Find what no setting allows."""
     if spec.get("hostPID"):
         yield "spec.hostPID", "is true, and a kernel's containers share processes with each other alone"
     if "ephemeralContainers" in spec:
         yield "spec.ephemeralContainers", "cannot be part of a new pod"
     for path, context in _contexts(spec):
-        if context.get("runAsUser") in users:
-            yield f"{path}.runAsUser", f"is {context['runAsUser']}, one of prohibited_uids"
+        for field, setting in _IDS.items():
+            said = context.get(field)
+            for number in said if isinstance(said, list) else [said]:
+                if isinstance(number, int) and number in prohibited[setting]:
+                    yield f"{path}.{field}", f"is {number}, one of {setting}"
 
 
 def _baseline(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[Violation]:

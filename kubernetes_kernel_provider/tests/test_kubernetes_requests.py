@@ -1,0 +1,46 @@
+"""How often launches ask the cluster."""
+
+import pytest
+from cluster.fixtures import Namespace
+
+from kubernetes_kernel_provider.client.api import ClusterClient
+from remote_kernel_provider.testing.kernels import Kernels
+from remote_kernel_provider.testing.waiting import until
+
+PYTHON = ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}")
+
+
+@pytest.fixture
+def asked(in_namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What this process asks of API servers, events aside: those are asked for where a start is slow."""
+    asked: list[str] = []
+    call = ClusterClient._call
+
+    async def recorded(self, client, method, path, query, *others, **options):
+        if not path.endswith("/events"):
+            verb = "WATCH" if "watch" in (query or {}) else method
+            asked.append(f"{verb} {path.replace(in_namespace.name, 'OWN')}")
+        return await call(self, client, method, path, query, *others, **options)
+
+    monkeypatch.setattr(ClusterClient, "_call", recorded)
+    return asked
+
+
+SWEEP = {f"GET {path}" for path in ("/api/v1/pods", "/apis/coordination.k8s.io/v1/leases", "/api/v1/namespaces")}
+OBJECTS = [f"POST /api/v1/namespaces/OWN/{plural}" for plural in ("pods", "secrets")]
+LEASE = "POST /apis/coordination.k8s.io/v1/namespaces/OWN/leases"
+
+
+@pytest.mark.slow
+def test_what_launches_ask(kernels: Kernels, asked: list[str]) -> None:
+    spec = kernels.add_spec("patient", PYTHON, config={"launch_timeout": 120})
+    kernels.start(spec)
+    until(lambda: set(asked) >= SWEEP, 30, "the sweep of the first launch")
+    assert sorted(each for each in asked if each.startswith("POST")) == [*OBJECTS, LEASE]
+    collections = {each for each in asked if each.startswith("GET") and "OWN/pods/" not in each}
+    assert collections == SWEEP | {"GET /api/v1/namespaces/OWN/pods"}  # as long as no host has died
+    assert len(asked) <= 9
+    asked.clear()
+    kernels.start(spec)
+    assert [each for each in asked if each.startswith("POST")] == OBJECTS
+    assert not SWEEP & set(asked)
