@@ -1,4 +1,4 @@
-"""Jupyter folders of each test's own, and no setting from outside."""
+"""Jupyter folders of each test's own, and no setting from outside; local kernels, specs, settings, commands."""
 
 from __future__ import annotations
 
@@ -6,27 +6,61 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from asking import ANN
+from processes import TINY
+from toy_kernel import TOY, ordinary
 
-from remote_kernel_provider.configuration import RemoteKernelSettings
+from remote_kernel_provider.configuration import RemoteKernelSettings, load_settings
+from remote_kernel_provider.host import Host
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.local.provider import LocalKernelProvider
+from remote_kernel_provider.parameters.launch_parameters import ClientRequest, LaunchParameters
+from remote_kernel_provider.parameters.resolve import resolve_parameters
+from remote_kernel_provider.testing.isolation import own_environment, own_folders
+from remote_kernel_provider.testing.kernels import Kernels
+from remote_kernel_provider.testing.waiting import run
 
 
 @pytest.fixture(autouse=True)
 def jupyter_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the test Jupyter folders of its own; the `kernels` folder in them."""
-    for name in list(os.environ):
-        if name.startswith(("RKP_", "GP_", "EG_", "K8SKP_", "KERNEL_")):
-            monkeypatch.delenv(name)
-    for kind in ("DATA", "RUNTIME", "CONFIG"):
-        monkeypatch.setenv(f"JUPYTER_{kind}_DIR", str(tmp_path / kind.lower()))
-    monkeypatch.delenv("JUPYTER_PATH", raising=False)
-    monkeypatch.delenv("JUPYTER_CONFIG_PATH", raising=False)
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    return tmp_path / "data" / "kernels"
+    return own_folders(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def host(jupyter_folders: Path) -> Iterator[Host]:
+    """A host that comes back."""
+    host = Host(load_settings(), "server-1")
+    yield host
+    run(host.close())
+
+
+@pytest.fixture
+def kernels(host: Host, jupyter_folders: Path) -> Iterator[Kernels]:
+    """Its local kernels; nothing is left of them when a test ends."""
+    kernels = Kernels(LocalKernelProvider(host), jupyter_folders, "", {})
+    kernels.add_spec("tiny", TINY)
+    yield kernels
+    kernels.close()
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Callable[[], list[str]]:
+    """The names of the local kernels' folders that there are."""
+    return lambda: sorted(path.name for path in (tmp_path / "runtime" / "remote-kernels").glob("*"))
+
+
+@pytest.fixture
+def kernels_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The kernels folder of a new environment on the Jupyter path, with one ordinary kernel in it."""
+    folder = own_environment(tmp_path, monkeypatch)
+    ordinary(folder / "toy", TOY)
+    return folder
 
 
 @pytest.fixture
@@ -68,6 +102,18 @@ def make_settings():
         return RemoteKernelSettings(**values)
 
     return make
+
+
+@pytest.fixture
+def resolve(make_spec, make_settings):
+    """Resolve the values of one client, for a spec and settings."""
+
+    def resolve(values=None, *, spec=None, settings=None, identity=ANN, **request) -> LaunchParameters:
+        spec = make_spec(lifecycle_manager="kubernetes", **(spec or {}))
+        request = ClientRequest("some-id", identity, values or {}, **request)
+        return resolve_parameters("k8skp", spec, request, make_settings(**(settings or {})))
+
+    return resolve
 
 
 @pytest.fixture

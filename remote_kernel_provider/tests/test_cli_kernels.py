@@ -106,12 +106,10 @@ def test_interrupt(command, start):
     with client_of(start()["connection_file"]) as client:
         client.execute("import time; time.sleep(60)")
         time.sleep(0.5)  # until it sleeps
-        began = time.monotonic()
         [kernel] = json.loads(command("ps", "--json").stdout)
         assert command("interrupt", kernel["id"]).returncode == 0
         reply = client.get_shell_msg(timeout=10)
         assert reply["content"]["ename"] == "KeyboardInterrupt"
-        assert time.monotonic() - began < 10
 
 
 def test_ids_that_are_ambiguous(command, start):
@@ -151,8 +149,11 @@ def test_sweep(command, program):
     [kernel] = json.loads(command("ps", "--json").stdout)
     assert (kernel["id"], kernel["host"], kernel["phase"]) == (kernel_id, "dead", "running")
     assert "1 kernel(s) of dead programs" in command("doctor").stdout
-    [candidate] = json.loads(command("sweep", "--dry-run", "--json").stdout)
-    assert (candidate["id"], candidate["remove"]) == (kernel_id, True)
+    found = json.loads(command("sweep", "--dry-run", "--json").stdout)
+    assert [(candidate["id"], candidate["remove"]) for candidate in found["kernels"]] == [(kernel_id, True)]
+    assert [(each["kind"], each["kernel"], each["removed"]) for each in found["objects"]] == [
+        ("process", kernel_id, False), ("folder", kernel_id, False),
+    ]  # fmt: skip
     assert json.loads(command("ps", "--json").stdout) == [kernel]
     swept = command("sweep")
     assert swept.returncode == 0

@@ -181,19 +181,6 @@ def test_launch_that_is_late(command, write_spec):
     assert "did not answer within 0.5 s (launch_timeout)" in said.stderr
 
 
-def test_interrupt_of_start(write_spec, tmp_path: Path):
-    started = tmp_path / "started"
-    program = f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(60)"
-    write_spec(spec_file(sys.executable, "-c", program, "{connection_file}"), name="slow")
-    with subprocess.Popen([*RUN[:-1], "start", "slow"], stderr=subprocess.PIPE, text=True) as running:
-        while not started.exists():
-            assert running.poll() is None
-            time.sleep(0.05)
-        running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=30)
-        assert (running.returncode, errors) == (130, "")
-
-
 @pytest.mark.parametrize(
     ("signum", "status", "code", "output"),
     [
@@ -218,11 +205,12 @@ def test_signals(tmp_path: Path, signum: int, status: int, code: str, output: li
         assert outputs(executed) == [output]
 
 
-def test_interrupt_while_the_kernel_starts(write_spec, tmp_path: Path):
+@pytest.mark.parametrize("arguments", [("run", "-c", "1", "-k", "local/slow"), ("start", "slow")])
+def test_interrupt_while_the_kernel_starts(write_spec, tmp_path: Path, arguments: tuple[str, ...]):
     started = tmp_path / "started"
     program = f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(60)"
     write_spec(spec_file(sys.executable, "-c", program, "{connection_file}"), name="slow")
-    with subprocess.Popen([*RUN, "-c", "1", "-k", "local/slow"], stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen([*RUN[:-1], *arguments], stderr=subprocess.PIPE, text=True) as running:
         while not started.exists():
             assert running.poll() is None
             time.sleep(0.05)

@@ -17,6 +17,10 @@ from remote_kernel_provider.kernelspecs.config_keys import BY_NAME, BY_PARAMETER
         ("affinity", '{"podAffinity": {}}', {"podAffinity": {}}), ("active_deadline", "60", 60),
         ("cpus", 2, "2"), ("cpus", 0.5, "0.5"), ("memory", "1Gi", "1Gi"),
         ("volumes", '[{"name": "a"}]', [{"name": "a"}]), ("volumes", [], []),
+        ("volumes", "[{name: 'a', nfs: {server: s, path: /p}}]", [{"name": "a", "nfs": {"server": "s", "path": "/p"}}]),
+        ("volume_mounts", "- name: a\n  mountPath: /a\n  readOnly: true", [
+            {"name": "a", "mountPath": "/a", "readOnly": True}]),
+        ("affinity", "podAffinity: {}", {"podAffinity": {}}), ("resources", "amd.com/gpu: 1", {"amd.com/gpu": "1"}),
         ("handshake", "reported", "reported"), ("transport_encryption", "required", "required"),
         ("image_name", "a/b:1", "a/b:1"),
     ],
@@ -40,7 +44,10 @@ def test_what_is_accepted(key, value, expected):
         ("gid", "image"), ("fs_group", "image"), ("resources", {"a": "many"}), ("resources", "x"), ("resources", [1]),
         ("node_selector", {"a": 1}), ("node_selector", {1: "a"}), ("affinity", []), ("affinity", "{"),
         ("active_deadline", 0), ("active_deadline", 1.5), ("active_deadline", 2**31),
-        ("volumes", "x"), ("volumes", {"a": 1}), ("volumes", "5"),
+        ("volumes", "x"), ("volumes", {"a": 1}), ("volumes", "5"), ("volumes", "- &a x\n- *a"),
+        ("volumes", "- 2026-01-01"), ("volumes", "- !!binary aGk="), ("volumes", "- !!python/name:os.system"),
+        ("volumes", "- .nan"), ("volumes", "- a\n--- b"), ("volumes", "[" * 5000),
+        ("volumes", "[" * 5000 + "]" * 5000), ("volumes", "- " * 5000), ("volumes", "\0"), ("volumes", "[a," * 5000),
         ("handshake", "Reported"), ("handshake", ["assigned"]), ("image_name", 5), ("image_name", None),
     ],
 )  # fmt: skip

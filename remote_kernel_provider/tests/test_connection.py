@@ -101,6 +101,18 @@ class TestHandles:
         with pytest.raises(ValueError, match="not a kernel resource"):
             KernelResource.from_json(document)
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"kernel_id": 5}, {"lifecycle": None}, {"generation": ["g"]}, {"data": []}, {"created": "1"},
+            {"created": float("nan")}, {"created": -1}, {"created": 1e300}, {"created": None},
+            {"owner": {"user": "ann", "host_id": "h", "instance": {}}},
+        ],
+    )  # fmt: skip
+    def test_a_part_of_another_type(self, change):
+        with pytest.raises(ValueError, match="not a kernel resource"):
+            KernelResource.from_json({**self.RESOURCE.to_json(), **change})
+
     def test_a_memory_and_back(self, info):
         memory = KernelMemory(info, {"provider": "local", "request": {"values": {"a": 1}}}, 5006)
         assert KernelMemory.from_bytes(memory.to_bytes()) == memory

@@ -16,21 +16,12 @@ COMMAND = f"{sys.executable} {{connection_file}}"
 
 
 @pytest.fixture
-def kernels(tmp_path, monkeypatch):
-    """The kernels folder of a new environment on the Jupyter path."""
-    for name in ("HOME", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "env/share/jupyter"))
-    return tmp_path / "env/share/jupyter/kernels"
-
-
-@pytest.fixture
-def spec(kernels, capsys):
+def spec(kernels_folder, capsys):
     """The folder of an installed spec."""
     options = ["--kernel-name", "one", "--display-name", "One", "--language", "toy", "--launch-timeout", "60"]
-    assert main(["install", "--prefix", str(kernels.parents[2]), "--kernel-command", COMMAND, *options]) == 0
+    assert main(["install", "--prefix", str(kernels_folder.parents[2]), "--kernel-command", COMMAND, *options]) == 0
     capsys.readouterr()
-    return kernels / "one"
+    return kernels_folder / "one"
 
 
 def listed(capsys, *options):
@@ -61,7 +52,7 @@ def test_list_shows_name_display_name_and_folder(spec, capsys):
     ]
 
 
-def test_list_of_nothing_says_how_to_install(kernels, capsys):
+def test_list_of_nothing_says_how_to_install(kernels_folder, capsys):
     assert main(["list"]) == 0
     output = capsys.readouterr()
     assert output.out == ""
@@ -80,7 +71,7 @@ def test_list_of_nothing_says_how_to_install(kernels, capsys):
             "the Python of its kernel.json, /gone/python, is no longer there",
         ),
         (lambda folder: edit(folder / "local_kernel.json", display_name="Two"), "do not say the same of display_name"),
-        (lambda folder: edit(folder / "local_kernel.json", argv=["nowhere"]), "'nowhere' is not there"),
+        (lambda folder: edit(folder / "local_kernel.json", argv=["nowhere"]), "'nowhere' does not exist"),
         (lambda folder: edit(folder / "local_kernel.json", argv=[]), "'argv' is empty"),
     ],
 )
@@ -92,8 +83,8 @@ def test_list_says_what_is_wrong(spec, damage, fault, capsys):
     assert f"  ! {found[0]}" in capsys.readouterr().out
 
 
-def test_a_renamed_folder_is_a_fault_and_still_ours(spec, kernels, capsys):
-    spec.rename(kernels / "two")
+def test_a_renamed_folder_is_a_fault_and_still_ours(spec, kernels_folder, capsys):
+    spec.rename(kernels_folder / "two")
     assert "do not say the same of argv, metadata" in str(faults(capsys))
     assert main(["remove", "-y", "two"]) == 0
 
@@ -119,6 +110,7 @@ def test_show_says_what_the_files_say(spec, capsys):
         "language": "toy",
         "command": f"{sys.executable} '{{connection_file}}'",
         "handshake": "assigned",
+        "encryption": 'none: metadata.supported_encryption does not say "curve"',
         "interrupt mode": "signal",
         "launch_timeout": "60.0",
     }
@@ -128,11 +120,11 @@ def test_show_says_what_the_files_say(spec, capsys):
         assert document["files"][file] == json.loads((spec / file).read_text())
 
 
-def test_remove_removes_only_what_is_ours(spec, kernels, capsys):
+def test_remove_removes_only_what_is_ours(spec, kernels_folder, capsys):
     (spec / "notes").mkdir()
     assert main(["remove", "one"]) == 0
-    assert capsys.readouterr().out == f"Removed local/one from {kernels}\n"
-    assert list(kernels.iterdir()) == []
+    assert capsys.readouterr().out == f"Removed local/one from {kernels_folder}\n"
+    assert [path.name for path in kernels_folder.iterdir()] == ["toy"]
 
 
 def test_remove_leaves_a_foreign_folder(spec, capsys):
@@ -148,11 +140,11 @@ def test_remove_of_several_removes_none_when_one_is_unknown(spec, capsys):
     assert spec.exists()
 
 
-def test_remove_of_a_link_leaves_what_it_leads_to(spec, kernels, tmp_path):
+def test_remove_of_a_link_leaves_what_it_leads_to(spec, kernels_folder, tmp_path):
     spec.rename(tmp_path / "one")
     spec.symlink_to(tmp_path / "one")
     assert main(["remove", "-y", "one"]) == 0
-    assert list(kernels.iterdir()) == []
+    assert [path.name for path in kernels_folder.iterdir()] == ["toy"]
     assert (tmp_path / "one/local_kernel.json").exists()
 
 
@@ -219,7 +211,7 @@ def test_what_goes_wrong_is_one_sentence_and_a_status(spec, tmp_path, argv, stat
 
 
 @pytest.mark.parametrize("content", ["c.LocalSpecInstall.launch_timeout = 'soon'", "1 / 0", "c ="])
-def test_a_bad_config_file_is_one_sentence(kernels, tmp_path, content, capsys):
+def test_a_bad_config_file_is_one_sentence(kernels_folder, tmp_path, content, capsys):
     config = tmp_path / "mine.py"
     config.write_text(content)
     assert main(["install", "--user", f"--config={config}"]) in (1, 2)
@@ -229,7 +221,7 @@ def test_a_bad_config_file_is_one_sentence(kernels, tmp_path, content, capsys):
 
 
 @pytest.mark.parametrize("subcommand", ["install", "list", "show", "remove"])
-def test_help_and_class_options(subcommand, kernels, capsys):
+def test_help_and_class_options(subcommand, kernels_folder, capsys):
     assert main([subcommand, "--help"]) == 0
     text = capsys.readouterr().out
     assert "--sys-prefix, --sys_prefix" in text
@@ -238,14 +230,14 @@ def test_help_and_class_options(subcommand, kernels, capsys):
     assert "Class options" in capsys.readouterr().out
 
 
-def test_help_of_the_command_names_the_subcommands(kernels, capsys):
+def test_help_of_the_command_names_the_subcommands(kernels_folder, capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     for subcommand in ("install", "list", "show", "remove"):
         assert f"\n{subcommand}\n" in text
 
 
-def test_it_runs_beside_another_jupyter_application(kernels, spec, capsys):
+def test_it_runs_beside_another_jupyter_application(kernels_folder, spec, capsys):
     # Inside a server a singleton of traitlets exists already; a second one would be an error.
     app = SpecApplication.instance(LocalSpecInstall)
     try:

@@ -20,7 +20,7 @@ from remote_kernel_provider.host import current_host
 from remote_kernel_provider.lifecycle import Phase
 from remote_kernel_provider.testing.waiting import run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.pythons]
 
 
 @pytest.fixture(autouse=True)

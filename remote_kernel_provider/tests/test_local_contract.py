@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import TINY
 
 from remote_kernel_provider.local.provider import LocalKernelProvider
 from remote_kernel_provider.testing.contract import LifecycleContract
@@ -13,9 +14,10 @@ from remote_kernel_provider.testing.kernels import Kernels
 
 
 @pytest.mark.slow
+@pytest.mark.pythons
 class TestLocal(LifecycleContract):
     provider_class = LocalKernelProvider
-    crowd = ("python", "-m", "remote_kernel_provider.testing.tiny_kernel", "-f", "{connection_file}")
+    crowd = TINY
     reported = (
         "python", "-m", "kernel_launchers.python",
         "--kernel-id", "{kernel_id}", "--port-range", "{port_range}",

@@ -184,6 +184,16 @@ def test_who_cannot_be_judged_here_is_not_dead(identity, other):
     assert identity.dead_since(Owner(other.user, host_id, other.instance)) is None
 
 
+@pytest.mark.parametrize("instance", ["../outside", "../../outside", "/outside", "a/b", "\0", "x" * 300, ""])
+def test_what_somebody_wrote_on_a_kernel_leads_to_no_other_folder(identity, folder, tmp_path, instance):
+    outside = [folder / "outside.lock", tmp_path / "outside.lock"]
+    for file in outside:
+        file.touch()
+    assert identity.dead_since(Owner("ann", identity.host_id, instance)) == 0.0
+    identity.forget(instance)
+    assert [file.read_bytes() for file in outside] == [b"", b""]
+
+
 def test_the_files_are_the_users_own(identity, folder):
     identity.hold("client-1")
     for path in [folder / "hosts", folder / "host.json", folder / "hosts" / "client-1.lock"]:

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from remote_kernel_provider import private_loop
-from remote_kernel_provider.private_loop import PRIVATE_LOOP
+from remote_kernel_provider.private_loop import PRIVATE_LOOP, end_task, within
 
 
 def python(script: str, **options) -> subprocess.Popen:
@@ -21,8 +21,8 @@ def python(script: str, **options) -> subprocess.Popen:
     )
 
 
-def output(script: str, seconds: float = 20) -> str:
-    process = python(script)
+def output(script: str, seconds: float = 20, **options) -> str:
+    process = python(script, **options)
     text, _ = process.communicate(timeout=seconds)
     assert process.returncode == 0
     return text
@@ -124,18 +124,22 @@ async def test_a_result_that_comes_too_late_is_taken_back(times):
 
 async def test_a_call_that_is_cancelled_before_it_begins_never_runs_on():
     ran = []
+    released = asyncio.Event()
 
     async def work() -> None:
-        await asyncio.sleep(0)
-        await asyncio.sleep(0.05)
+        await released.wait()
         ran.append(1)
+
+    async def release() -> None:
+        released.set()
+        await asyncio.sleep(0.05)
 
     calling = asyncio.ensure_future(PRIVATE_LOOP.call(work()))
     await asyncio.sleep(0)
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
-    await PRIVATE_LOOP.call(asyncio.sleep(0.1))
+    await PRIVATE_LOOP.call(release())
     assert ran == []
 
 
@@ -183,6 +187,41 @@ async def test_a_blocked_private_loop_does_not_block_the_caller():
     await calling
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_cancellation_that_comes_with_the_result_is_not_lost(turns):
+    """`asyncio.wait_for` loses it before Python 3.12, and who waits for the task's end waits for ever."""
+    queue: asyncio.Queue[int] = asyncio.Queue()
+
+    async def work() -> None:
+        while True:
+            await within(60, queue.get())
+
+    working = asyncio.ensure_future(work())
+    await asyncio.sleep(0.01)
+    queue.put_nowait(1)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await asyncio.wait_for(end_task(working), 5)
+    assert working.cancelled()
+
+
+async def test_within():
+    ended = []
+
+    async def work(seconds: float) -> int:
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            ended.append(seconds)
+        return 42
+
+    assert await within(None, work(0)) == 42
+    assert await within(5, work(0)) == 42
+    with pytest.raises(asyncio.TimeoutError):
+        await within(0.01, work(60))
+    assert ended == [0, 0, 60]
+
+
 def test_importing_starts_nothing():
     script = """
         import threading
@@ -195,7 +234,7 @@ def test_importing_starts_nothing():
 def test_first_uses_at_once_start_one_loop():
     script = """
         import asyncio, threading
-        from remote_kernel_provider.private_loop import PRIVATE_LOOP
+        from remote_kernel_provider.private_loop import PRIVATE_LOOP, end_task, within
         found = set()
         async def current(): return id(asyncio.get_running_loop())
         threads = [threading.Thread(target=lambda: found.add(PRIVATE_LOOP.run(current()))) for _ in range(8)]
@@ -210,7 +249,7 @@ def test_a_fork_gets_a_loop_of_its_own():
     script = """
         import asyncio, os, warnings
         warnings.simplefilter("ignore", DeprecationWarning)
-        from remote_kernel_provider.private_loop import PRIVATE_LOOP
+        from remote_kernel_provider.private_loop import PRIVATE_LOOP, end_task, within
         async def me(): return os.getpid()
         async def finish(): print("the parent's end", flush=True)
         PRIVATE_LOOP.at_exit(finish)
@@ -228,7 +267,7 @@ def test_a_fork_gets_a_loop_of_its_own():
 def test_the_end_of_the_process_settles_what_is_under_way():
     script = """
         import asyncio
-        from remote_kernel_provider.private_loop import PRIVATE_LOOP
+        from remote_kernel_provider.private_loop import PRIVATE_LOOP, end_task, within
         async def work(started):
             try:
                 started.set()
@@ -246,6 +285,49 @@ def test_the_end_of_the_process_settles_what_is_under_way():
         started.wait(5)
     """
     assert output(script) == "cleaned\nfinished\nfinished second\n"
+
+
+def test_the_end_of_the_process_has_threads():
+    """Names of servers are looked up in threads, and files are removed there."""
+    script = """
+        import asyncio, socket
+        from remote_kernel_provider.private_loop import PRIVATE_LOOP
+        async def first_use(): await asyncio.to_thread(int)
+        async def finish():
+            await asyncio.to_thread(print, "in a thread", flush=True)
+            await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+            print("looked up", flush=True)
+        PRIVATE_LOOP.run(first_use())
+        PRIVATE_LOOP.at_exit(finish)
+    """
+    assert output(script) == "in a thread\nlooked up\n"
+
+
+def test_what_cannot_be_finished_keeps_nothing_else_from_its_end():
+    script = """
+        from remote_kernel_provider.private_loop import PRIVATE_LOOP
+        async def fail(): raise LookupError("on purpose")
+        async def finish(): print("finished", flush=True)
+        PRIVATE_LOOP.at_exit(finish)
+        PRIVATE_LOOP.at_exit(fail)
+    """
+    assert output(script, stderr=subprocess.DEVNULL) == "finished\n"
+
+
+def test_what_takes_too_long_at_the_end_still_closes_its_connections():
+    script = """
+        import asyncio
+        from remote_kernel_provider import private_loop
+        private_loop.EXIT_GRACE = 0.2
+        async def finish():
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0.05)
+                print("closed", flush=True)
+        private_loop.PRIVATE_LOOP.at_exit(finish)
+    """
+    assert output(script) == "closed\n"
 
 
 def test_the_end_of_the_process_is_bounded():
@@ -270,7 +352,7 @@ def test_the_end_of_the_process_is_bounded():
 def test_ctrl_c_waits_for_the_clean_up():
     script = """
         import asyncio, signal
-        from remote_kernel_provider.private_loop import PRIVATE_LOOP
+        from remote_kernel_provider.private_loop import PRIVATE_LOOP, end_task, within
         async def work():
             try:
                 print("busy", flush=True)

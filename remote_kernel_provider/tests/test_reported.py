@@ -90,12 +90,12 @@ async def test_a_report(server):
         await send(expectation.address, seal(expectation.public_key, document(kernel_id)))
         report = await within(expectation.report())
     assert report.connection.ports == (1025, 1026, 1027, 1028, 1029)
-    assert (report.connection.key, report.comm_port, report.pid, report.peer) == ("the key", 1030, 7, LOOPBACK)
+    assert (report.connection.key, report.comm_port) == ("the key", 1030)
     assert "the key" not in repr(report)
 
 
 @pytest.mark.parametrize(
-    "fields", [{"pid": "7"}, {"pid": 0, "comm_port": 0}, {"curve_publickey": "p" * 40, "curve_secretkey": "s" * 40}]
+    "fields", [{"comm_port": "1030"}, {"comm_port": 0}, {"curve_publickey": "p" * 40, "curve_secretkey": "s" * 40}]
 )
 async def test_what_launchers_spell_in_their_own_way(server, fields):
     async with server.expect("id", LOOPBACK) as expectation:
@@ -131,7 +131,7 @@ RUBBISH = {
     "port 65536": lambda key: seal(key, document("id", shell_port=65536)),
     "a key of another type": lambda key: seal(key, document("id", key=5)),
     "a comm_port of another type": lambda key: seal(key, document("id", comm_port=[1])),
-    "a pid below zero": lambda key: seal(key, document("id", pid=-1)),
+    "a comm_port below zero": lambda key: seal(key, document("id", comm_port=-1)),
     "half CURVE": lambda key: seal(key, document("id", curve_publickey="short", curve_secretkey="short")),
 }
 OTHER = RSA.generate(1024)

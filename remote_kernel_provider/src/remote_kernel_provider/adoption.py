@@ -52,7 +52,7 @@ async def adopt(
     route = await lifecycle.route(resource, memory.connection.ports)
     launched = Launched(resource, memory.connection.over(route), lifecycle)
     mode = str(memory.arguments.get("interrupt_mode", "signal"))
-    return await RemoteKernelManager.follow(launched, mode, host.settings.delete_grace, log)
+    return RemoteKernelManager(launched, mode, host.settings.delete_grace, log)
 
 
 async def relaunch(

@@ -160,7 +160,8 @@ class RemoteKernelSettings(Configurable):
         ["auto", "direct", "port-forward"],
         default_value="auto",
         help="""How this host reaches its pods: 'direct' at their addresses, 'port-forward' through the API server.
-        'auto' tries the address of the first pod, for a second at most. Default: auto.""",
+        'auto' tries each pod's address, for a second at most, until a kernel has proven which way works. Default:
+        auto.""",
     ).tag(config=True)
     shared_namespace = Bool(
         True,
@@ -231,8 +232,9 @@ class RemoteKernelSettings(Configurable):
     ).tag(config=True)
     docker_host = Unicode(
         "",
-        help="""The Docker engine: unix:///…, tcp://host:port or ssh://user@host. Default: empty = as the Docker
-        command line finds it: DOCKER_HOST, else the Docker context.""",
+        help="""The Docker engine: unix:///…, tcp://host:port or ssh://user@host, with the path of its socket there if
+        it is not the usual one. Default: empty = as the Docker command line finds it: DOCKER_HOST, else the Docker
+        context.""",
     ).tag(config=True)
     docker_route = CaselessStrEnum(
         ["auto", "address", "published"],
@@ -244,7 +246,7 @@ class RemoteKernelSettings(Configurable):
     docker_publish_ip = Unicode(
         "",
         help="""Address of the engine's machine on which ports of kernels are published. Default: empty = 127.0.0.1 for
-        an engine on this machine, else the address at which this host reaches the engine.""",
+        an engine on this machine or behind ssh, else the address at which this host reaches the engine.""",
     ).tag(config=True)
     docker_network = Unicode(
         "",

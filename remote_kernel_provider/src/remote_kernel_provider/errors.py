@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from remote_kernel_provider.lifecycle import KernelStatus
+    from remote_kernel_provider.status import KernelStatus
 
 
 class RemoteKernelError(Exception):

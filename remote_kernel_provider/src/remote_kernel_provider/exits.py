@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from remote_kernel_provider.lifecycle import KernelStatus, Phase
+from remote_kernel_provider.status import KernelStatus, Phase
 
 
 def explain_exit(code: int | None, out_of_memory: bool) -> KernelStatus:

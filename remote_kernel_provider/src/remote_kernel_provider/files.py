@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,11 @@ def parse_json(text: bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def safe_name(text: str) -> str:
+    """Make the name of a file or folder of a text that a client may have chosen, at most 120 characters of it."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)[:120].lstrip(".") or "_"
 
 
 def make_private_folder(folder: Path) -> None:

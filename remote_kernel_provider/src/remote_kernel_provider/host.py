@@ -8,19 +8,20 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any
 
 from jupyter_core.paths import jupyter_data_dir
 
 from remote_kernel_provider.configuration import RemoteKernelSettings, load_settings
 from remote_kernel_provider.connection.reported import ResponseServer
-from remote_kernel_provider.errors import ConfigurationError
+from remote_kernel_provider.errors import ConfigurationError, RemoteKernelError
 from remote_kernel_provider.lifecycle import LifecycleManager
 from remote_kernel_provider.owner import SERVER_PREFIX, HostIdentity, Owner, OwnerSelector, client_instance
 from remote_kernel_provider.parameters.launch_parameters import Identity
-from remote_kernel_provider.private_loop import PRIVATE_LOOP
+from remote_kernel_provider.private_loop import PRIVATE_LOOP, end_task
 
 log = logging.getLogger(__name__)
 
@@ -55,16 +56,17 @@ class Host:
 
     def __init__(self, settings: RemoteKernelSettings, instance: str = "") -> None:
         self.settings = settings
-        self.identity = HostIdentity(Path(settings.data_folder or Path(jupyter_data_dir()) / "remote-kernels"))
+        self.identity = HostIdentity(data_folder(settings))
         self.responses = ResponseServer(settings.response_port, settings.response_port_retries)
         self._wanted = instance or client_instance()
         self._instance = ""
-        self._has_launched = False
+        self.has_launched = False
         self._lifecycles: dict[str, LifecycleManager] = {}
+        self._background: set[asyncio.Task[None]] = set()
 
     def owner(self, user: str) -> Owner:
         """Return this process as the owner of a user's new kernel, and hold its lock from now on."""
-        self._has_launched = True
+        self.has_launched = True
         return Owner(user, self.identity.host_id, self.instance)
 
     @property
@@ -73,11 +75,6 @@ class Host:
         if not self._instance:
             self._instance = self.identity.hold(self._wanted)
         return self._instance
-
-    @property
-    def has_launched(self) -> bool:
-        """Whether this process has launched kernels."""
-        return self._has_launched
 
     @property
     def returns(self) -> bool:
@@ -139,19 +136,46 @@ class Host:
                 log.warning("%s", error)
         return found
 
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that nobody waits for, until it is done or this host ends; on the private loop."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
     async def end(self) -> None:
         """End as the process ends: kernels of a program that does not come back end with it."""
-        if self._instance and not self.returns:
-            for lifecycle in self.active_lifecycles():
-                own = await lifecycle.find(OwnerSelector(host_id=self.identity.host_id, instance=self._instance))
-                await asyncio.gather(*(lifecycle.delete(resource, END_GRACE) for resource in own))
-        await self.close()
+        try:
+            await self._end_background()
+            if self._instance and not self.returns:
+                for lifecycle in self.active_lifecycles():
+                    await self._end_kernels(lifecycle)
+        finally:
+            await self.close()
+
+    async def _end_kernels(self, lifecycle: LifecycleManager) -> None:
+        try:
+            own = await lifecycle.find(OwnerSelector(host_id=self.identity.host_id, instance=self._instance))
+            await asyncio.gather(*(lifecycle.delete(resource, END_GRACE) for resource in own))
+        except (RemoteKernelError, OSError) as error:
+            log.warning(
+                "Kernels of '%s' could not be ended with their program; a sweep will: %s", lifecycle.name, error
+            )
+
+    async def _end_background(self) -> None:
+        await asyncio.gather(*(end_task(task) for task in list(self._background)))
 
     async def close(self) -> None:
         """Release everything; kernels stay."""
+        await self._end_background()  # before the connections that it uses
         await self.responses.close()
-        await asyncio.gather(*(lifecycle.close() for lifecycle in self._lifecycles.values()))
+        lifecycles, self._lifecycles = self._lifecycles, {}
+        await asyncio.gather(*(lifecycle.close() for lifecycle in lifecycles.values()))
         self.resign()
+
+
+def data_folder(settings: RemoteKernelSettings) -> Path:
+    """Return this user's folder of host identity and locks."""
+    return Path(settings.data_folder or Path(jupyter_data_dir()) / "remote-kernels")
 
 
 def _load(name: str) -> type[LifecycleManager]:

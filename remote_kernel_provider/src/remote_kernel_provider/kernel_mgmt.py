@@ -19,7 +19,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from remote_kernel_provider.errors import NoSuchKernelError
-from remote_kernel_provider.kernelspecs.peers import leads_to_us
+from remote_kernel_provider.kernelspecs.stock import leads_to_us
 
 log = logging.getLogger(__name__)
 

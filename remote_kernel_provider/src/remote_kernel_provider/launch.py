@@ -39,6 +39,7 @@ from remote_kernel_provider.lifecycle import (
     Phase,
 )
 from remote_kernel_provider.owner import Owner
+from remote_kernel_provider.parameters.environment import split_parameters
 from remote_kernel_provider.parameters.launch_parameters import LaunchParameters
 from remote_kernel_provider.private_loop import end_task, settled
 
@@ -218,7 +219,6 @@ class _Attempt:
         resource = await self._lifecycle.create(request)
         try:
             connection = await self._until_ready(resource, connect)
-            await self._lifecycle.answered(resource)
             self._report(replace(self._last, message="it answers"))
             return Launched(resource, connection, self._lifecycle)
         except BaseException as error:  # a cancellation included: nothing is left behind
@@ -306,6 +306,7 @@ class _Attempt:
                 f"{self._name()} cannot be talked to with the keys that its launcher reported: {error}; "
                 "update the launcher"
             ) from None
+        await self._lifecycle.answered(resource)
         return connection
 
     def _allowed(self) -> float:
@@ -332,16 +333,15 @@ class _Attempt:
         setting = "launch_timeout" if has_output else "wait_timeout"
         return LaunchTimeoutError(
             f"{self._name()} did not answer within {self._allowed():g} s ({setting}): {self._last.sentence()}; "
-            f"give it more time by {setting}{', or see its output' if has_output else ''}",
+            f"give it more time by {setting}{', or see its output' if has_output else ' in its spec or the settings'}",
             status=self._last,
         )
 
 
 def _placeholders(parameters: LaunchParameters) -> dict[str, str]:
     """Return the placeholders that any `argv` may hold: every parameter by its lower-case name."""
-    return {name[7:].lower(): value for name, value in parameters.environment.items() if name.startswith("KERNEL_")} | {
-        "kernel_id": parameters.kernel_id
-    }
+    named, _ = split_parameters(parameters.environment)
+    return {**named, "kernel_id": parameters.kernel_id}
 
 
 @asynccontextmanager

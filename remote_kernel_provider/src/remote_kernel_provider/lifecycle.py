@@ -8,175 +8,29 @@ which can be written down and found again by another process.
 from __future__ import annotations
 
 import asyncio
-import enum
-import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from remote_kernel_provider.configuration import RemoteKernelSettings
-from remote_kernel_provider.connection.info import ConnectionInfo, Route
+from remote_kernel_provider.connection.info import Route
 from remote_kernel_provider.findings import Finding
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.leftovers import Leftover
 from remote_kernel_provider.owner import HostIdentity, HostState, Owner, OwnerSelector
 from remote_kernel_provider.parameters.launch_parameters import LaunchParameters
+from remote_kernel_provider.resource import KernelMemory, KernelResource
+from remote_kernel_provider.status import KernelStatus, Phase
 
-
-class Phase(str, enum.Enum):
-    """Where a kernel is between its creation and its end."""
-
-    PENDING = "pending"
-    """Accepted, waiting for room."""
-    PULLING = "pulling"
-    """Its image is on the way."""
-    STARTING = "starting"
-    """Its process is being started."""
-    RUNNING = "running"
-    """Its process runs; whether it answers is another question."""
-    SUCCEEDED = "succeeded"
-    """Its process ended by itself with exit code 0."""
-    FAILED = "failed"
-    """Its process ended otherwise, or cannot be started."""
-    GONE = "gone"
-    """The backend knows nothing of it any more."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether no further phase but `GONE` can follow."""
-        return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.GONE)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether the kernel waits for an image or for room, so that the launch time-out does not run yet."""
-        return self in (Phase.PENDING, Phase.PULLING)
-
-
-@dataclass(frozen=True)
-class KernelStatus:
-    """What a backend says of a kernel at one moment.
-
-    Parameters
-    ----------
-    phase
-        Where it is.
-    address
-        IP address or host name at which the backend sees the kernel; empty while unknown.
-    reason
-        A word: `OOMKilled`, `CommandNotFound`, `Unschedulable` …; empty when there is nothing to explain.
-    message
-        A sentence that a person can act on.
-    exit_code
-        Of the process that ended; negative: minus the signal that ended it. None while it runs or where unknown.
-    """
-
-    phase: Phase
-    address: str = ""
-    reason: str = ""
-    message: str = ""
-    exit_code: int | None = None
-
-    def sentence(self) -> str:
-        """Describe the status in words, with or without a message from the backend."""
-        if self.message:
-            return self.message
-        if self.reason:
-            return self.reason
-        return f"it is {self.phase.value}"
-
-
-@dataclass(frozen=True)
-class KernelResource:
-    """A serializable handle of one kernel of one backend.
-
-    Parameters
-    ----------
-    lifecycle
-        Name of the lifecycle manager (its entry point).
-    id
-        The backend's own, unique id: of a container, a pod, a process record.
-    kernel_id
-        Jupyter's id, which survives a restart.
-    kernel_name
-        `provider/spec`.
-    generation
-        Random, new at every launch; tells a restarted kernel from its predecessor.
-    owner
-        Whose it is.
-    created
-        Unix time in seconds.
-    data
-        Whatever else the backend needs to find it again; JSON, no secrets.
-    """
-
-    lifecycle: str
-    id: str
-    kernel_id: str
-    kernel_name: str
-    generation: str
-    owner: Owner
-    created: float
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a dict that `json.dumps` takes."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> KernelResource:
-        """Read what `to_json` wrote.
-
-        Raises
-        ------
-        ValueError
-            When the document is not one.
-        """
-        try:
-            return cls(**{**document, "owner": Owner(**document["owner"])})
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a kernel resource: {error}") from None
-
-
-@dataclass(frozen=True)
-class KernelMemory:
-    """What must survive the host that launched a kernel, so that another can adopt it.
-
-    It holds the kernel's key: backends keep it in a Secret or a file of mode 0600, never in labels.
-
-    Parameters
-    ----------
-    connection
-        As the kernel sees it: its own ports and key.
-    arguments
-        The launch arguments, to launch it again: JSON.
-    comm_port
-        Port at which the launcher inside takes signals for it; 0 where none does.
-    """
-
-    connection: ConnectionInfo
-    arguments: Mapping[str, Any] = field(repr=False)
-    comm_port: int = 0
-
-    def to_bytes(self) -> bytes:
-        """Serialize as JSON."""
-        document = {"connection": self.connection.to_json(), "arguments": dict(self.arguments)}
-        return json.dumps({**document, "comm_port": self.comm_port}).encode()
-
-    @classmethod
-    def from_bytes(cls, text: bytes) -> KernelMemory:
-        """Read what `to_bytes` wrote.
-
-        Raises
-        ------
-        ValueError
-            When the text is not one.
-        """
-        try:
-            document = json.loads(text)
-            connection = ConnectionInfo.from_json(document["connection"])
-            return cls(connection, document["arguments"], int(document.get("comm_port", 0)))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not a kernel's memory: {error}") from None
+__all__ = [
+    "KernelMemory",
+    "KernelRequest",
+    "KernelResource",
+    "KernelStatus",
+    "LifecycleManager",
+    "Phase",
+]
 
 
 @dataclass(frozen=True)
@@ -277,7 +131,8 @@ class LifecycleManager(ABC):
     async def answered(self, resource: KernelResource) -> None:  # noqa: B027  # most backends have nothing to do
         """Note that the kernel has answered.
 
-        Called once by each launch that succeeds: what was only needed until then can be released.
+        Called once by each launch that succeeds, while it still follows the kernel: what was only needed until then can
+        be released.
         """
 
     @abstractmethod
@@ -322,6 +177,10 @@ class LifecycleManager(ABC):
     async def find(self, selector: OwnerSelector) -> list[KernelResource]:
         """List the kernels of the owners that match, from the backend itself."""
 
+    def unseen(self) -> Sequence[str]:
+        """Say where the last `find` could not look, a sentence each."""
+        return ()
+
     async def host_state(self, resource: KernelResource) -> HostState:
         """Say whether the host of a kernel lives.
 
@@ -337,20 +196,26 @@ class LifecycleManager(ABC):
         """
         return []
 
-    async def clear(self, *, dry_run: bool) -> list[str]:
+    async def clear(self, *, dry_run: bool, swept: Collection[str] = ()) -> list[Leftover]:
         """Remove what dead hosts left beside their kernels; called when the kernels have been swept.
 
         Parameters
         ----------
         dry_run
             Whether it is only named.
+        swept
+            Generations of kernels that count as gone.
 
         Returns
         -------
         list
-            What was removed or would be, in a few words for a person.
+            What was removed or would be.
         """
         return []
+
+    async def belongings(self, resource: KernelResource) -> list[Leftover]:
+        """Name what `delete` removes with a kernel, as far as it is there; for the list of a sweep."""
+        return [Leftover("kernel", await self.place(resource))]
 
     async def place(self, resource: KernelResource) -> str:
         """Name the place where the kernel runs, in a few words for its user: `container 3f2a`, `pod team/python-3f2a`.

@@ -24,7 +24,7 @@ INTERRUPT_DEADLINE = 5.0
 
 
 class RemoteKernelManager(KernelManagerABC):
-    """One running kernel.
+    """One running kernel; made on the private loop, where it follows the kernel's state from then on.
 
     Every coroutine may be awaited on any loop and tolerates a kernel that has ended. What the backend says of the
     kernel is known from its watch: asking `is_alive` costs nothing.
@@ -45,7 +45,7 @@ class RemoteKernelManager(KernelManagerABC):
         self,
         launched: Launched,
         interrupt_mode: str,
-        grace: float = 5.0,
+        grace: float,
         log: logging.Logger | logging.LoggerAdapter[Any] | None = None,
     ) -> None:
         self.kernel_id = launched.resource.kernel_id
@@ -58,20 +58,7 @@ class RemoteKernelManager(KernelManagerABC):
         self._ending = False
         self._status = KernelStatus(Phase.RUNNING)
         self._ended = asyncio.Event()
-        self._following: asyncio.Task[None] | None = None
-
-    @classmethod
-    async def follow(
-        cls,
-        launched: Launched,
-        interrupt_mode: str,
-        grace: float = 5.0,
-        log: logging.Logger | logging.LoggerAdapter[Any] | None = None,
-    ) -> RemoteKernelManager:
-        """Make the manager of a kernel and follow its state; on the private loop."""
-        manager = cls(launched, interrupt_mode, grace, log)
-        manager._following = asyncio.get_running_loop().create_task(manager._follow())
-        return manager
+        self._following = asyncio.get_running_loop().create_task(self._follow())
 
     async def _follow(self) -> None:
         try:
@@ -171,18 +158,14 @@ class RemoteKernelManager(KernelManagerABC):
 
     async def _delete(self, grace: float) -> None:
         await self._lifecycle.delete(self.resource, grace)
-        await self._leave()
+        await end_task(self._following)
         if not self._ended.is_set():
             self._status = KernelStatus(Phase.GONE, reason="Deleted", message="it was deleted")
             self._ended.set()
 
     async def leave(self) -> None:
         """Stop following the kernel; it goes on."""
-        await PRIVATE_LOOP.call(self._leave())
-
-    async def _leave(self) -> None:
-        if self._following is not None and self._following is not asyncio.current_task():
-            await end_task(self._following)
+        await PRIVATE_LOOP.call(end_task(self._following))
 
     async def logs(self, tail: int = 100) -> str:
         """Return the kernel's last lines of output; they may hold secrets of its user."""

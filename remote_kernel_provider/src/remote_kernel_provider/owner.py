@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakMethod
 
-from remote_kernel_provider.files import make_private_folder, write_private
+from remote_kernel_provider.files import make_private_folder, safe_name, write_private
 
 DETACHED = "detached"
 """Instance of kernels that belong to no host process: started to be kept, ended only on request."""
@@ -217,7 +217,8 @@ class HostIdentity:
         self._lock(instance).unlink(missing_ok=True)
 
     def _lock(self, instance: str) -> Path:
-        return self._locks / f"{instance}.lock"
+        # What is written on a kernel names an instance, and others may write there: it must lead to no other folder.
+        return self._locks / f"{safe_name(instance)}.lock"
 
     def _forget(self) -> None:
         # A lock lives as long as any copy of its descriptor: a forked child must not keep its parent's.

@@ -10,17 +10,30 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
-import contextlib
 import contextvars
+import logging
 import os
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from remote_kernel_provider.threads import DaemonThreads
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 EXIT_GRACE = 5.0
-"""Seconds that clean-ups still under way get when the process ends."""
+"""Seconds that clean-ups still under way get when the process ends, and then as many what is to be done at the end."""
+
+LAST_GRACE = 1.0
+"""Seconds in which what is to be done at the end closes its connections, when its own time is over."""
+
+THREADS = 8
+"""Calls that block, at a time: files are read, names are resolved."""
 
 
 class _Call(concurrent.futures.Future, Generic[T]):  # type: ignore[type-arg]  # not subscriptable as a base
@@ -58,6 +71,20 @@ class _Call(concurrent.futures.Future, Generic[T]):  # type: ignore[type-arg]  #
         return True
 
 
+class _Executor(ThreadPoolExecutor):
+    """The threads of `asyncio.to_thread`, which must be there when the process ends: its kernels are deleted then.
+
+    The threads of the base class, the only kind that a loop takes, do no more work once the main thread has ended.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)  # never started
+        self._daemons = DaemonThreads(THREADS, "remote-kernels-thread")
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
+        return self._daemons.submit(partial(fn, *args, **kwargs))
+
+
 class PrivateLoop:
     """An event loop in a daemon thread, started on first use."""
 
@@ -74,6 +101,7 @@ class PrivateLoop:
         with self._lock:
             if self._loop is None or self._pid != os.getpid():
                 self._loop = asyncio.new_event_loop()
+                self._loop.set_default_executor(_Executor())
                 self._pid = os.getpid()
                 self._at_exit = []
                 threading.Thread(target=self._loop.run_forever, name="remote-kernels", daemon=True).start()
@@ -84,16 +112,27 @@ class PrivateLoop:
         if pid != os.getpid():
             return
 
-        async def settle() -> None:
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-            for finish in reversed(self._at_exit):
-                await finish()
+        ending = _Call(self._settle(), loop)
+        try:
+            ending.result(2 * EXIT_GRACE)
+        except concurrent.futures.TimeoutError:
+            ending.cancel()
+            concurrent.futures.wait([ending], LAST_GRACE)
 
-        with contextlib.suppress(concurrent.futures.TimeoutError, RuntimeError):
-            asyncio.run_coroutine_threadsafe(settle(), loop).result(EXIT_GRACE)
+    async def _settle(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others, timeout=EXIT_GRACE)
+        for task in others:
+            if task.done() and not task.cancelled():
+                task.exception()  # looked at, so that nobody complains about it
+        for finish in reversed(self._at_exit):
+            try:
+                await finish()
+            except Exception:  # whatever it is: the others must finish, too
+                log.exception("Something could not be finished as the process ended.")
 
     def at_exit(self, finish: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a coroutine function on the private loop when the process ends, last registered first."""
@@ -176,6 +215,29 @@ async def end_task(task: asyncio.Future[Any]) -> None:
     await asyncio.wait([task])
     if not task.cancelled():
         task.exception()  # looked at, so that nobody complains about it
+
+
+async def within(seconds: float | None, awaitable: Awaitable[T]) -> T:
+    """Await something for so many seconds at most; None = for ever.
+
+    `asyncio.wait_for`, before Python 3.12, loses a cancellation that comes together with the result: whoever then waits
+    for the end of the task that he has cancelled may wait for ever.
+
+    Raises
+    ------
+    asyncio.TimeoutError
+        When it was not done in time; it has been cancelled then.
+    """
+    task = asyncio.ensure_future(awaitable)
+    try:
+        done, _ = await asyncio.wait([task], timeout=seconds)
+    except asyncio.CancelledError:
+        await end_task(task)
+        raise
+    if not done:
+        await end_task(task)
+        raise asyncio.TimeoutError
+    return task.result()
 
 
 PRIVATE_LOOP = PrivateLoop()

@@ -23,6 +23,7 @@ from remote_kernel_provider.kernelspecs.config_keys import CONFIG_KEYS, ConfigKe
 from remote_kernel_provider.kernelspecs.peers import find_stanza
 from remote_kernel_provider.kernelspecs.reader import read_spec, spec_from_document
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.kernelspecs.stock import STOCK_FILE
 from remote_kernel_provider.launch import LaunchPlan, ProgressCallback, launch
 from remote_kernel_provider.manager import RemoteKernelManager
 from remote_kernel_provider.owner import DETACHED, Owner
@@ -32,10 +33,6 @@ from remote_kernel_provider.parameters.policy import allows_kernel
 from remote_kernel_provider.parameters.resolve import resolve_parameters
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
 from remote_kernel_provider.sweep import sweep_dead
-
-log = logging.getLogger(__name__)
-
-ORDINARY_FILE = "kernel.json"
 
 
 class RemoteKernelProvider(KernelProviderBase):
@@ -64,7 +61,7 @@ class RemoteKernelProvider(KernelProviderBase):
         self._given_host = host
         self._given_settings: RemoteKernelSettings | None = None
         self._catalog = SpecCatalog(
-            SpecFile(self.kernel_file, self.read_spec), SpecFile(ORDINARY_FILE, self.read_ordinary)
+            SpecFile(self.kernel_file, self.read_spec), SpecFile(STOCK_FILE, self.read_ordinary)
         )
 
     def load_config(self, config: Any = None) -> None:
@@ -267,17 +264,11 @@ class RemoteKernelProvider(KernelProviderBase):
         plan = await asyncio.to_thread(make_plan)
         host = self.host
         if host.settings.sweep and not host.has_launched:
-            sweeping = asyncio.get_running_loop().create_task(sweep_dead(host))
-            _background.add(sweeping)
-            sweeping.add_done_callback(_background.discard)
+            host.in_background(sweep_dead(host))
         user = plan.parameters.identity.user
         owner = Owner(user, host.identity.host_id, DETACHED) if plan.detached else host.owner(user)
         launched = await launch(plan, host, owner, progress)
-        return await RemoteKernelManager.follow(launched, plan.spec.interrupt_mode, host.settings.delete_grace, log)
-
-
-_background: set[asyncio.Task[None]] = set()
-"""Tasks that nobody awaits, kept from being collected."""
+        return RemoteKernelManager(launched, plan.spec.interrupt_mode, host.settings.delete_grace, log)
 
 
 def load_provider(provider_id: str, host: Host | None = None) -> RemoteKernelProvider:
@@ -317,9 +308,9 @@ def _request_of(launch_params: Mapping[str, Any], cwd: str | None, profile: str)
     # These clients know no CURVE: without their word the channels stay in the clear.
     encryption = str(params.pop("transport_encryption", "disabled"))
     kernel_id = str(params.pop("kernel_id", "") or uuid.uuid4())
-    values, environment = split_parameters(passed)
-    for name, value in params.items():
-        values[name[7:].lower() if name.startswith("KERNEL_") else name] = value
+    from_environment, environment = split_parameters(passed)
+    as_variables, by_name = split_parameters(params)
+    values: dict[str, Any] = {**from_environment, **as_variables, **by_name}
     return ClientRequest(
         kernel_id=str(values.get("id") or kernel_id),
         identity=claimed_identity(values),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,9 +11,11 @@ from typing import TypeVar
 from jupyter_core.paths import jupyter_runtime_dir
 
 from remote_kernel_provider.errors import RemoteKernelError
+from remote_kernel_provider.files import safe_name
 from remote_kernel_provider.host import Host
 from remote_kernel_provider.lifecycle import KernelResource, KernelStatus, LifecycleManager
 from remote_kernel_provider.owner import OwnerSelector
+from remote_kernel_provider.private_loop import within
 
 T = TypeVar("T")
 
@@ -72,19 +74,19 @@ async def ask_all(
     Returns
     -------
     tuple
-        All answers, and a sentence for each backend that gave none.
+        All answers, and a sentence for each backend that gave none, and for where another could not look.
     """
 
-    async def answer(name: str, lifecycle: LifecycleManager) -> tuple[list[T], str]:
+    async def answer(name: str, lifecycle: LifecycleManager) -> tuple[list[T], Sequence[str]]:
         try:
-            return await asyncio.wait_for(ask(lifecycle), deadline), ""
+            return await within(deadline, ask(lifecycle)), lifecycle.unseen()
         except asyncio.TimeoutError:
-            return [], f"The kernels of '{name}' cannot be listed: it did not answer within {deadline:g} s"
+            return [], [f"The kernels of '{name}' cannot be listed: it did not answer within {deadline:g} s"]
         except (RemoteKernelError, OSError) as error:
-            return [], f"The kernels of '{name}' cannot be listed: {error}"
+            return [], [f"The kernels of '{name}' cannot be listed: {error}"]
 
     answers = await asyncio.gather(*(answer(name, lifecycle) for name, lifecycle in lifecycles.items()))
-    return [each for found, _ in answers for each in found], [problem for _, problem in answers if problem]
+    return [each for found, _ in answers for each in found], [each for _, problems in answers for each in problems]
 
 
 async def look(lifecycle: LifecycleManager, resource: KernelResource) -> FoundKernel:
@@ -103,5 +105,4 @@ async def stop(host: Host, resources: Collection[KernelResource]) -> None:
 
 def connection_file(kernel_id: str) -> Path:
     """Return where the connection file of a kernel is, so that `jupyter console --existing` finds it."""
-    safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in kernel_id)
-    return Path(jupyter_runtime_dir()) / f"kernel-{safe[:120]}.json"
+    return Path(jupyter_runtime_dir()) / f"kernel-{safe_name(kernel_id)}.json"

@@ -66,7 +66,9 @@ async def sweep_dead(host: Host) -> None:
             if error is not None:
                 log.warning("Kernel %s of a dead host could not be swept: %s", orphan.resource.kernel_id, error)
         for lifecycle in lifecycles:
-            await lifecycle.clear(dry_run=False)
+            # Asked for kind by kind: where no host has died, only if somebody says so, by the command.
+            if any(orphan.resource.lifecycle == lifecycle.name for orphan in orphans):
+                await lifecycle.clear(dry_run=False)
     except (RemoteKernelError, OSError) as error:
         log.warning("The kernels that dead hosts left could not be looked for: %s", error)
 

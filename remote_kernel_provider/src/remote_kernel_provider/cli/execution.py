@@ -21,7 +21,7 @@ from remote_kernel_provider.cli.streaming import LiveOutput
 from remote_kernel_provider.errors import KernelDiedError
 from remote_kernel_provider.host import current_host
 from remote_kernel_provider.jupyter.observing import LAUNCH_OBSERVER
-from remote_kernel_provider.kernelspecs.peers import OUR_PROVISIONER
+from remote_kernel_provider.kernelspecs.stock import stanza_for
 from remote_kernel_provider.launch import ProgressCallback
 from remote_kernel_provider.lifecycle import KernelResource, KernelStatus
 from remote_kernel_provider.parameters.environment import PassedEnvironment
@@ -134,12 +134,11 @@ def _kernel_manager(kernel: str) -> AsyncKernelManager:
     """Make a stock kernel manager whose only spec leads to our provisioner."""
     provider_id, _, name = kernel.partition("/")
     spec, _ = load_provider(provider_id).find(name)
-    stanza = {"provisioner_name": OUR_PROVISIONER, "config": {"kernel": kernel}}
     stock = StockSpec(
         display_name=spec.display_name,
         language=spec.language,
         interrupt_mode=spec.interrupt_mode,
-        metadata={**spec.metadata, "kernel_provisioner": stanza},
+        metadata={**spec.metadata, "kernel_provisioner": stanza_for(kernel)},
     )
     # A logger of its own, which only --debug shows: what goes wrong is said once, when it is over.
     quiet = logging.getLogger("jupyter_remote_kernel.run")

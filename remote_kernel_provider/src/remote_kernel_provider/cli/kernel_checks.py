@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from jupyter_core.paths import jupyter_data_dir, jupyter_runtime_dir
+from jupyter_core.paths import jupyter_runtime_dir
 
 from remote_kernel_provider.configuration import CONFIG_FILE, RemoteKernelSettings, load_settings
 from remote_kernel_provider.errors import ConfigurationError, RemoteKernelError
 from remote_kernel_provider.findings import PROBLEM, Finding, note, ok, problem
-from remote_kernel_provider.host import LIFECYCLE_GROUP, Host
+from remote_kernel_provider.host import LIFECYCLE_GROUP, Host, data_folder
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
 from remote_kernel_provider.sweep import find_orphans
 
@@ -37,7 +37,7 @@ def check_host(settings: RemoteKernelSettings, used: Collection[str]) -> Iterato
     used
         Names of the lifecycle managers that kernel specs need.
     """
-    data = Path(settings.data_folder or Path(jupyter_data_dir()) / "remote-kernels")
+    data = data_folder(settings)
     folders = [_folder("data folder", data), _folder("runtime folder", Path(jupyter_runtime_dir()))]
     yield from folders
     secret = data / "host.json"

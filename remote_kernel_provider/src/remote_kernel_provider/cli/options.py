@@ -10,11 +10,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from remote_kernel_provider.errors import RemoteKernelError
-from remote_kernel_provider.parameters.environment import PassedEnvironment
+from remote_kernel_provider.parameters.environment import PARAMETER_PREFIX, PassedEnvironment
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-PARAMETER_PREFIX = "KERNEL_"
 
 OF_ANOTHER_KERNEL = frozenset({"KERNEL_ID", "KERNEL_NAME", "KERNEL_LANGUAGE"})
 """Names that a process has because it runs inside a kernel: they say nothing of the kernel that it launches."""

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 from jupyter_core.paths import jupyter_path
 
@@ -18,13 +13,11 @@ from remote_kernel_provider.errors import RemoteKernelError, SpecError
 from remote_kernel_provider.findings import Finding, ok, problem
 from remote_kernel_provider.kernel_mgmt import PROVIDER_GROUP
 from remote_kernel_provider.kernelspecs.config_keys import LOCAL
-from remote_kernel_provider.kernelspecs.peers import OUR_PROVISIONER
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.kernelspecs.stock import STOCK_FILE, kernel_of_file
+from remote_kernel_provider.local.command import command_fault
 from remote_kernel_provider.parameters.schema import check_schema
-from remote_kernel_provider.provider import ORDINARY_FILE, RemoteKernelProvider
-
-PYTHON_NAMES = {"python", f"python{sys.version_info[0]}", f"python{sys.version_info[0]}.{sys.version_info[1]}"}
-"""Commands that stand for the Python of the host."""
+from remote_kernel_provider.provider import RemoteKernelProvider
 
 
 def check_specs(settings: RemoteKernelSettings) -> Iterator[Finding]:
@@ -33,10 +26,10 @@ def check_specs(settings: RemoteKernelSettings) -> Iterator[Finding]:
     faults = [fault for provider in providers.values() for fault in provider.faults()]
     for fault in dict.fromkeys(faults):
         yield problem("kernel spec", fault, "mend the file, or install the kernel again")
-    specs = [(f"{key}/{name}", spec) for key, provider in providers.items() for name, spec in provider.specs().items()]
-    findings = [finding for name, spec in specs for finding in _spec(name, spec)]
+    specs = [(provider, spec) for provider in providers.values() for spec in provider.specs().values()]
+    findings = [finding for provider, spec in specs for finding in _spec(provider, spec)]
     findings += _stock_files(providers)
-    findings += _profiles(settings, {name for name, _ in specs})
+    findings += _profiles(settings, {f"{provider.id}/{spec.name}" for provider, spec in specs})
     if not findings and not faults:
         yield ok("kernel specs", f"{len(specs)} of our providers, all readable")
     yield from findings
@@ -59,43 +52,28 @@ def _providers() -> dict[str, RemoteKernelProvider]:
     return found
 
 
-def _spec(name: str, spec: KernelSpec) -> Iterator[Finding]:
+def _spec(provider: RemoteKernelProvider, spec: KernelSpec) -> Iterator[Finding]:
+    name = f"{provider.id}/{spec.name}"
     try:
         check_schema(spec)
     except SpecError as error:
         yield problem(f"kernel {name}", str(error), "mend the schema, or remove it")
-    if spec.lifecycle_manager == LOCAL and (fault := _command_fault(spec)):
+    try:
+        provider.prepare(spec)
+    except RemoteKernelError as error:
+        yield problem(f"kernel {name}", str(error), f"mend {spec.file}, or remove the spec")
+    if spec.lifecycle_manager == LOCAL and (fault := command_fault(spec)):
         yield problem(f"kernel {name}", fault, f"install it, mend argv in {spec.file}, or remove the spec")
-
-
-def _command_fault(spec: KernelSpec) -> str:
-    """Return what is wrong with a local kernel's command; empty = nothing."""
-    if not spec.argv:
-        return f"{spec.file}: 'argv' is empty"
-    command = spec.command({})[0]
-    path = spec.env.get("PATH") or os.environ.get("PATH")
-    if command in PYTHON_NAMES or shutil.which(command, path=path):
-        return ""
-    return f"its command '{command}' does not exist, or may not be executed"
 
 
 def _stock_files(providers: dict[str, RemoteKernelProvider]) -> Iterator[Finding]:
     """Look for files of ours whose kernel no provider offers."""
     for folder in jupyter_path("kernels"):
-        for file in sorted(Path(folder).glob(f"*/{ORDINARY_FILE}")):
-            kernel = _our_kernel(file)
-            if kernel is not None and (fault := _not_offered(kernel, providers)):
+        for file in sorted(Path(folder).glob(f"*/{STOCK_FILE}")):
+            kernel = kernel_of_file(file)
+            if kernel and (fault := _not_offered(kernel, providers)):
                 remedy = f"install the kernel again, or remove it: jupyter kernelspec remove {file.parent.name}"
                 yield problem(f"stock spec {file.parent.name}", f"{file}: {fault}", remedy)
-
-
-def _our_kernel(file: Path) -> str | None:
-    """Return the kernel that a stock file of ours names; None for a file of somebody else's."""
-    try:
-        stanza: Any = json.loads(file.read_bytes())["metadata"]["kernel_provisioner"]
-        return str(stanza["config"]["kernel"]) if stanza["provisioner_name"] == OUR_PROVISIONER else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _not_offered(kernel: str, providers: dict[str, RemoteKernelProvider]) -> str:

@@ -6,41 +6,23 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import click
 
 from remote_kernel_provider.cli.found import kernels_of_user
 from remote_kernel_provider.cli.options import all_owners_option, example, json_option
 from remote_kernel_provider.cli.rendering import age, echo_json, echo_table
+from remote_kernel_provider.cli.sweep_report import Candidate, Report, Rest
 from remote_kernel_provider.errors import RemoteKernelError
 from remote_kernel_provider.host import current_host
-from remote_kernel_provider.lifecycle import KernelResource, LifecycleManager
+from remote_kernel_provider.leftovers import Leftover
+from remote_kernel_provider.lifecycle import LifecycleManager
 from remote_kernel_provider.owner import UNKNOWN
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
 from remote_kernel_provider.running import ask_all, connection_file
 from remote_kernel_provider.sweep import Orphan, delete_orphan, find_orphans, in_order
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A kernel that a sweep may remove.
-
-    Parameters
-    ----------
-    resource
-        The kernel.
-    orphan
-        The proof that its program is dead; None where nobody here can tell.
-    kept
-        Why it is not removed; empty = it is.
-    """
-
-    resource: KernelResource
-    orphan: Orphan | None
-    kept: str
 
 
 @click.command("sweep", epilog=example("jupyter remote-kernel sweep --dry-run", "jupyter remote-kernel sweep"))
@@ -58,16 +40,20 @@ def sweep_command(dry_run: bool, yes: bool, servers: bool, all_owners: bool, for
     Lists them, asks on a terminal, and acts without asking elsewhere.
     """
     candidates = find_candidates(servers=servers, all_owners=all_owners, force=force)
-    rest = PRIVATE_LOOP.run(_clear(dry_run=True))
-    _show(candidates, rest, as_json)
     chosen = [candidate for candidate in candidates if not candidate.kept]
-    if dry_run or not (chosen or rest):
-        return
-    what = f"{len(chosen)} kernel(s)" + (f" and {len(rest)} other object(s)" if rest else "")
-    if sys.stdin.isatty() and not yes and not click.confirm(f"Remove {what}?", err=True):
-        return
-    PRIVATE_LOOP.run(_sweep(chosen))
+    rest = PRIVATE_LOOP.run(_clear(chosen, dry_run=True))
+    report = Report(dry_run, candidates, rest, PRIVATE_LOOP.run(_belongings(chosen)) if as_json else {})
     if not as_json:
+        _show(candidates, rest)
+    what = f"{len(chosen)} kernel(s)" + (f" and {len(rest)} other object(s)" if rest else "")
+    asks = sys.stdin.isatty() and not yes
+    wanted = (chosen or rest) and not dry_run and (not asks or click.confirm(f"Remove {what}?", err=True))
+    if wanted:
+        report.swept(*PRIVATE_LOOP.run(_sweep(chosen)))
+    if as_json:
+        echo_json(report.to_json())
+    report.raise_first_error()
+    if wanted and not as_json:
         click.echo(f"Removed {what}.")
 
 
@@ -97,43 +83,42 @@ def _until(orphan: Orphan) -> str:
     return f"its server may come back: kept for {age(left)}, --servers removes it"
 
 
-def _show(candidates: Sequence[Candidate], rest: Sequence[str], as_json: bool) -> None:
-    if as_json:
-        echo_json([_json(candidate) for candidate in candidates])
-    elif candidates or rest:
-        now = time.time()
-        rows = [
-            (
-                candidate.resource.kernel_id,
-                candidate.resource.kernel_name,
-                candidate.resource.owner.user,
-                f"{age(now - candidate.resource.created)} ago",
-                candidate.kept or "to be removed",
-            )
-            for candidate in candidates
-        ]
-        if rows:
-            echo_table(("ID", "NAME", "USER", "STARTED", "SWEEP"), rows)
-        for name in rest:
-            click.echo(f"Left by a dead program: {name}")
-    else:
+def _show(candidates: Sequence[Candidate], rest: Rest) -> None:
+    now = time.time()
+    rows = [
+        (
+            candidate.resource.kernel_id,
+            candidate.resource.kernel_name,
+            candidate.resource.owner.user,
+            f"{age(now - candidate.resource.created)} ago",
+            candidate.kept or "to be removed",
+        )
+        for candidate in candidates
+    ]
+    if rows:
+        echo_table(("ID", "NAME", "USER", "STARTED", "SWEEP"), rows)
+    for _, leftover in rest:
+        click.echo(f"Left by a dead program: {leftover.kind} {leftover.name}")
+    if not (rows or rest):
         click.echo("Nothing to sweep.", err=True)
 
 
-def _json(candidate: Candidate) -> dict[str, object]:
-    resource = candidate.resource
-    return {
-        "id": resource.kernel_id,
-        "name": resource.kernel_name,
-        "user": resource.owner.user,
-        "started": resource.created,
-        "where": resource.lifecycle,
-        "remove": not candidate.kept,
-        "kept": candidate.kept,
-    }
+async def _belongings(chosen: Sequence[Candidate]) -> dict[str, Sequence[Leftover]]:
+    """Name what goes with each kernel, by its generation."""
+
+    async def ask(candidate: Candidate) -> Sequence[Leftover]:
+        resource = candidate.resource
+        try:
+            return await current_host().lifecycle(resource.lifecycle).belongings(resource)
+        except (RemoteKernelError, OSError) as error:
+            log.warning("What goes with kernel %s cannot be listed: %s", resource.kernel_id, error)
+            return ()
+
+    answers = await in_order(ask, chosen)
+    return {each.resource.generation: answer for each, answer in zip(chosen, answers, strict=True)}
 
 
-async def _sweep(chosen: Sequence[Candidate]) -> None:
+async def _sweep(chosen: Sequence[Candidate]) -> tuple[dict[str, Exception | None], Rest]:
     host = current_host()
 
     async def sweep(candidate: Candidate) -> Exception | None:
@@ -147,17 +132,17 @@ async def _sweep(chosen: Sequence[Candidate]) -> None:
             return error
         return None
 
-    errors = [error for error in await in_order(sweep, chosen) if error is not None]
-    await _clear(dry_run=False)
-    if errors:  # said when the others are gone: none stands in another's way
-        raise errors[0]
+    errors = await in_order(sweep, chosen)
+    rest = await _clear((), dry_run=False)
+    return {each.resource.generation: error for each, error in zip(chosen, errors, strict=True)}, rest
 
 
-async def _clear(*, dry_run: bool) -> list[str]:
-    """Remove, or only name, what dead programs left beside their kernels."""
+async def _clear(chosen: Sequence[Candidate], *, dry_run: bool) -> Rest:
+    """Remove, or only name, what dead programs left beside their kernels, when those that are chosen are gone."""
+    swept = {candidate.resource.generation for candidate in chosen}
 
-    async def clear(lifecycle: LifecycleManager) -> list[str]:
-        return await lifecycle.clear(dry_run=dry_run)
+    async def clear(lifecycle: LifecycleManager) -> list[tuple[str, Leftover]]:
+        return [(lifecycle.name, leftover) for leftover in await lifecycle.clear(dry_run=dry_run, swept=swept)]
 
-    names, _ = await ask_all(current_host().lifecycles(), clear)  # who cannot be asked was complained about
-    return names
+    found, _ = await ask_all(current_host().lifecycles(), clear)  # who cannot be asked was complained about
+    return found

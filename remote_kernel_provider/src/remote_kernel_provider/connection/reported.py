@@ -47,16 +47,10 @@ class Report:
         Ports and keys; the address is the one that the kernel binds to, not one at which it can be reached.
     comm_port
         Port of the launcher's listener for signals, or 0.
-    pid
-        Of the kernel, in its own process namespace, or 0.
-    peer
-        Address from which the report came.
     """
 
     connection: ConnectionInfo
     comm_port: int
-    pid: int
-    peer: str
 
 
 def _new_key() -> RSA.RsaKey:
@@ -94,9 +88,7 @@ class Expectation:
         if document is None or document.get("kernel_id") != self._kernel_id or self._report.done():
             return False
         try:
-            report = Report(
-                ConnectionInfo.from_json(document), _number(document, "comm_port"), _number(document, "pid"), peer
-            )
+            report = Report(ConnectionInfo.from_json(document), _comm_port(document))
         except ValueError as error:
             log.warning(
                 "The launcher of kernel %s reported something unusable from %s: %s", self._kernel_id, peer, error
@@ -256,10 +248,10 @@ def _decrypt(message: Mapping[str, str], key: RSA.RsaKey) -> dict[str, Any] | No
     return document if isinstance(document, dict) else None
 
 
-def _number(document: Mapping[str, Any], name: str) -> int:
-    value = document.get(name, 0)
+def _comm_port(document: Mapping[str, Any]) -> int:
+    value = document.get("comm_port", 0)
     if isinstance(value, str) and value.isdecimal():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"its '{name}' is no number")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 65536:
+        raise ValueError("its 'comm_port' is no port")
     return value

@@ -6,13 +6,13 @@ Validation, help texts, the installers and the reference page are made from it.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from remote_kernel_provider.quantity import parse_quantity
+from remote_kernel_provider.structured_text import parse_structure
 
 LOCAL, DOCKER, SWARM, KUBERNETES, SPARK = "local", "docker", "docker-swarm", "kubernetes", "spark-operator"
 EVERYWHERE = frozenset({LOCAL, DOCKER, SWARM, KUBERNETES, SPARK})
@@ -72,15 +72,6 @@ def _seconds(value: Any) -> float:
     return number
 
 
-def _flag(value: Any) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in words:
-        return words[value.lower()]
-    raise ValueError("true or false")
-
-
 def _quantity(value: Any) -> str:
     text = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else _text(value)
     parse_quantity(text)
@@ -97,37 +88,38 @@ def _ports(value: Any) -> tuple[int, int]:
     return lower, upper
 
 
-def _json_list(value: Any) -> list[Any]:
+def _list(value: Any) -> list[Any]:
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise ValueError("a list, in JSON") from None
+        value = _structure(value, "a list, in JSON or YAML")
     if not isinstance(value, list):
         raise ValueError("a list")
     return value
 
 
-def _json_object(value: Any) -> dict[str, Any]:
+def _object(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise ValueError("an object, in JSON") from None
+        value = _structure(value, "an object, in JSON or YAML")
     if not isinstance(value, Mapping):
         raise ValueError("an object")
     return dict(value)
 
 
+def _structure(text: str, expected: str) -> Any:
+    try:
+        return parse_structure(text)
+    except ValueError:
+        raise ValueError(expected) from None
+
+
 def _texts(value: Any) -> dict[str, str]:
-    texts = _json_object(value)
+    texts = _object(value)
     if not all(isinstance(text, str) for text in (*texts, *texts.values())):
         raise ValueError("an object of texts")
     return texts
 
 
 def _quantities(value: Any) -> dict[str, str]:
-    return {name: _quantity(quantity) for name, quantity in _json_object(value).items()}
+    return {name: _quantity(quantity) for name, quantity in _object(value).items()}
 
 
 def _deadline(value: Any) -> int:
@@ -239,8 +231,8 @@ CONFIG_KEYS: tuple[ConfigKey, ...] = (
         "Other resources by their names, such as amd.com/gpu or ephemeral-storage: as much is guaranteed, and no more.",
         PODS, "resources",
     ),
-    ConfigKey("volumes", _json_list, "list", "Volumes, checked against policy.", CONTAINERS, "volumes"),
-    ConfigKey("volume_mounts", _json_list, "list", "Where they are mounted.", PODS, "volume_mounts"),
+    ConfigKey("volumes", _list, "list", "Volumes, checked against policy.", CONTAINERS, "volumes"),
+    ConfigKey("volume_mounts", _list, "list", "Where they are mounted.", PODS, "volume_mounts"),
     ConfigKey("shm_size", _quantity, "quantity", "Size of its /dev/shm.", CONTAINERS, "shm_size"),
     ConfigKey(
         "networks", _words, "list of names", "Networks that it joins; the first is the one of its ports.", ENGINES,
@@ -270,8 +262,8 @@ CONFIG_KEYS: tuple[ConfigKey, ...] = (
         "image_pull_secrets", _words, "list of names", "Secrets with which it is pulled.", PODS, "image_pull_secrets"
     ),
     ConfigKey("node_selector", _texts, "object of texts", "Labels of the nodes for it.", PODS, "node_selector"),
-    ConfigKey("tolerations", _json_list, "list", "Taints of nodes that it tolerates.", PODS, "tolerations"),
-    ConfigKey("affinity", _json_object, "object", "Nodes and pods that it is drawn to.", PODS, "affinity"),
+    ConfigKey("tolerations", _list, "list", "Taints of nodes that it tolerates.", PODS, "tolerations"),
+    ConfigKey("affinity", _object, "object", "Nodes and pods that it is drawn to.", PODS, "affinity"),
     ConfigKey("priority_class_name", _text, "name", "Priority class of the pod.", PODS, "priority_class_name"),
     ConfigKey("runtime_class_name", _text, "name", "Runtime class of the pod.", PODS, "runtime_class_name"),
     ConfigKey("annotations", _texts, "object of texts", "More annotations of the pod.", PODS, "annotations"),

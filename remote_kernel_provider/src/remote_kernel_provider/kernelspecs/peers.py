@@ -39,21 +39,6 @@ LIFECYCLE_ALIASES: Mapping[str, str] = {
     "spark-operator-provisioner": SPARK,
 }
 
-OUR_PROVISIONER = "remote-kernel-provisioner"
-"""Entry point of the face for stock Jupyter; a `kernel.json` that names it stands beside a provider's spec."""
-
-
-def leads_to_us(metadata: Mapping[str, Any]) -> bool:
-    """Whether a kernel spec is only the way of stock Jupyter to one of ours."""
-    stanza = metadata.get("kernel_provisioner")
-    return isinstance(stanza, Mapping) and stanza.get("provisioner_name") == OUR_PROVISIONER
-
-
-def kernel_behind(metadata: Mapping[str, Any]) -> str:
-    """Return the kernel of ours that a `kernel.json` leads to, `provider/name`; empty for any other's."""
-    config = metadata["kernel_provisioner"].get("config") if leads_to_us(metadata) else None
-    return str(config.get("kernel", "")) if isinstance(config, Mapping) else ""
-
 
 class Stanza(NamedTuple):
     """Which lifecycle manager a spec asks for, and where it says so."""

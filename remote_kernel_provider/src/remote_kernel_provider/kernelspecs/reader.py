@@ -13,6 +13,7 @@ from remote_kernel_provider.files import parse_json
 from remote_kernel_provider.kernelspecs.config_keys import CONFIG_KEYS, ConfigKey, nearest
 from remote_kernel_provider.kernelspecs.peers import find_stanza
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.kernelspecs.stock import schema_of
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]+")
 """What the name of a spec's folder looks like (`jupyter_client.kernelspec` has the same rule)."""
@@ -35,13 +36,23 @@ def read_spec(file: Path, default_lifecycle: str, config_keys: Sequence[ConfigKe
     SpecError
         One sentence that names the file, what is wrong and what is expected.
     """
+    return spec_from_document(read_document(file), file, default_lifecycle, config_keys)
+
+
+def read_document(file: Path) -> Any:
+    """Return what is in a spec file, whatever it is.
+
+    Raises
+    ------
+    SpecError
+        When it cannot be read, or is not JSON.
+    """
     try:
-        document = parse_json(file.read_bytes())
+        return parse_json(file.read_bytes())
     except OSError as error:
         raise SpecError(f"{file}: cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise SpecError(f"{file}: is not JSON: {error}") from None
-    return spec_from_document(document, file, default_lifecycle, config_keys)
 
 
 def spec_from_document(
@@ -53,7 +64,7 @@ def spec_from_document(
         raise SpecError(f"{file}: the folder's name may hold only letters, digits, '.', '_' and '-'; rename it")
     fields = _Fields(file, document)
     metadata = fields.mapping("metadata")
-    schema = metadata.get("launch_parameter_schema", metadata.get("parameters"))
+    schema = schema_of(metadata)
     if schema is not None and not isinstance(schema, Mapping):
         raise SpecError(f"{file}: metadata.launch_parameter_schema must be a JSON Schema (an object)")
     stanza = find_stanza(metadata)

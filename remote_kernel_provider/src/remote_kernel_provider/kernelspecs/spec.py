@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from remote_kernel_provider.kernelspecs.stock import schema_of, with_schema
+
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_]+)\}")
 
 
@@ -60,7 +62,7 @@ class KernelSpec:
     @property
     def parameter_schema(self) -> Mapping[str, Any] | None:
         """JSON Schema of what a client may set, or None."""
-        schema = self.metadata.get("launch_parameter_schema", self.metadata.get("parameters"))
+        schema = schema_of(self.metadata)
         return schema if isinstance(schema, Mapping) else None
 
     @property
@@ -86,15 +88,11 @@ class KernelSpec:
 
     @cached_property
     def _attributes(self) -> Mapping[str, Any]:
-        metadata = dict(self.metadata)
-        if self.parameter_schema is not None:
-            # Two homes of one schema: kernel-mgmt clients read the first, JEP 87 names the second.
-            metadata["launch_parameter_schema"] = metadata["parameters"] = self.parameter_schema
         return {
             "display_name": self.display_name,
             "language_info": {"name": self.language},
             "argv": list(self.argv),
             "resource_dir": str(self.resource_dir),
             "interrupt_mode": self.interrupt_mode,
-            "metadata": metadata,
+            "metadata": with_schema(self.metadata),
         }

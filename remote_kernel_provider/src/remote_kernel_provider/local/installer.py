@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import shutil
 from functools import partial
 from pathlib import PurePath
 
@@ -20,16 +19,12 @@ from remote_kernel_provider.kernelspecs.installer import (
     run_installer,
 )
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.local.command import command_fault
 
 
 def _find_fault(spec: KernelSpec) -> str:
-    """Say that the command is not there; `python` always is, being the host's own."""
-    command = spec.command({})
-    if not command:
-        return f"{spec.file}: 'argv' is empty; a local kernel needs a command"
-    if re.fullmatch(r"python[0-9.]*", command[0]) or shutil.which(command[0]):
-        return ""
-    return f"its command '{command[0]}' is not there; install it, or mend argv in {spec.file}"
+    fault = command_fault(spec)
+    return f"{fault}; mend argv in {spec.file}, or install its program" if fault else ""
 
 
 LOCAL_KIND = SpecKind(

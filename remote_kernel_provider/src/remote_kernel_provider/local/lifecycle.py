@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
-import re
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +18,10 @@ from jupyter_core.paths import jupyter_runtime_dir
 
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.connection.info import Route
-from remote_kernel_provider.errors import KernelGoneError, LaunchError, RefusedError
+from remote_kernel_provider.errors import KernelGoneError
 from remote_kernel_provider.exits import explain_exit
-from remote_kernel_provider.files import write_private
+from remote_kernel_provider.files import safe_name, write_private
+from remote_kernel_provider.leftovers import Leftover
 from remote_kernel_provider.lifecycle import (
     KernelMemory,
     KernelRequest,
@@ -32,28 +30,25 @@ from remote_kernel_provider.lifecycle import (
     LifecycleManager,
     Phase,
 )
+from remote_kernel_provider.local.command import with_own_python
 from remote_kernel_provider.local.ports import LOOPBACK, PortPool
 from remote_kernel_provider.local.process import (
     WatchedProcess,
     machine,
     signal_group,
-    spawn,
     start_time,
     writers,
 )
 from remote_kernel_provider.local.records import KernelFolder, LocalRecord, folders
+from remote_kernel_provider.local.starting import check_user, end_child, start_child, unwritable
 from remote_kernel_provider.owner import HostIdentity, Owner, OwnerSelector
 from remote_kernel_provider.parameters.environment import inherited_environment, with_references
-from remote_kernel_provider.private_loop import settled
+from remote_kernel_provider.sealing import MemorySeal
 
 UNKNOWN_PID = 0
 
 PRIVATE_FOLDER_VARIABLE = "KERNEL_PRIVATE_FOLDER"
 """Tells a launcher of ours where to put its connection file: here it is removed with the kernel, however that ends."""
-
-Child = subprocess.Popen[bytes]
-
-_OUR_PYTHON = re.compile(rf"python({sys.version_info[0]}(\.{sys.version_info[1]})?)?")
 
 
 class LocalLifecycleManager(LifecycleManager):
@@ -71,6 +66,7 @@ class LocalLifecycleManager(LifecycleManager):
 
     def __init__(self, settings: RemoteKernelSettings, identity: HostIdentity) -> None:
         super().__init__(settings, identity)
+        self._seal = MemorySeal(identity)
         self._pool = PortPool()
         self._ports: dict[str, Sequence[int]] = {}
         self._processes: dict[str, WatchedProcess] = {}
@@ -87,23 +83,23 @@ class LocalLifecycleManager(LifecycleManager):
 
     async def create(self, request: KernelRequest) -> KernelResource:
         """Start the kernel's process; see `LifecycleManager.create`."""
-        folder = KernelFolder(self._root / _safe(f"{request.parameters.kernel_id[:80]}-{request.generation}"))
+        folder = KernelFolder(self._root / safe_name(f"{request.parameters.kernel_id[:80]}-{request.generation}"))
         ports = () if request.memory is None else request.memory.connection.ports
         try:
-            _check_user(request)
+            check_user(request)
             folder.make()
             resource = await self._start(request, folder)
         except BaseException as error:  # a cancellation included: whoever cancels knows of no kernel yet
             folder.remove()
             self._pool.give_back(ports)
             if isinstance(error, OSError):
-                raise _unwritable(request, folder, error) from None
+                raise unwritable(request, folder, error) from None
             raise
         self._ports[resource.id] = ports
         return resource
 
     async def _start(self, request: KernelRequest, folder: KernelFolder) -> KernelResource:
-        command = _with_our_python(request.command(connection_file=str(folder.connection_file), prefix=sys.prefix))
+        command = with_own_python(request.command(connection_file=str(folder.connection_file), prefix=sys.prefix))
         inherited = inherited_environment(os.environ)
         environment = {**inherited, **with_references(request.spec.env, inherited), **request.environment}
         if request.memory is None:
@@ -122,12 +118,12 @@ class LocalLifecycleManager(LifecycleManager):
         if request.memory is not None:
             write_private(folder.connection_file, json.dumps(request.memory.connection.to_json()).encode())
             self._remember(resource, folder, request.memory)
-        child = await _spawned(command, environment, request, folder)
+        child = await start_child(command, environment, request, folder)
         try:
             process = self._processes[resource.id] = WatchedProcess(child.pid, start_time(child.pid), child)
             folder.write_record(LocalRecord(resource, child.pid, process.started, machine()))
         except BaseException:  # nobody else knows of this process
-            _kill(child)
+            end_child(child)
             await self.delete(resource, 0)
             raise
         return resource
@@ -208,6 +204,15 @@ class LocalLifecycleManager(LifecycleManager):
         record = self._record(self._folder(resource))
         return await super().place(resource) if record is None else f"pid {record.pid} on {record.machine['node']}"
 
+    async def belongings(self, resource: KernelResource) -> list[Leftover]:
+        """Name the process and the folder."""
+        folder = self._folder(resource)
+        record = self._record(folder)
+        if record is None:
+            return []
+        process = [Leftover("process", str(record.pid))] if _is_running(record) else []
+        return [*process, Leftover("folder", str(folder.path))]
+
     async def route(self, resource: KernelResource, ports: Sequence[int]) -> Route:
         """Return the loopback address and the same ports."""
         return Route(LOOPBACK, tuple(ports))
@@ -217,22 +222,11 @@ class LocalLifecycleManager(LifecycleManager):
         self._remember(resource, self._folder(resource), memory)
 
     def _remember(self, resource: KernelResource, folder: KernelFolder, memory: KernelMemory) -> None:
-        content = memory.to_bytes()
-        seal = self._identity.seal(resource.id.encode() + b"\0" + content)
-        folder.write_memory(seal.encode() + b"\n" + content)
+        folder.write_memory(self._seal.seal(resource.id, memory))
 
     async def recall(self, resource: KernelResource) -> KernelMemory:
         """Read the memory, if it is what this user's host wrote."""
-        content = self._folder(resource).memory()
-        if content is None:
-            raise KernelGoneError(f"nothing is kept of kernel {resource.kernel_id}; it cannot be adopted")
-        seal, _, text = content.partition(b"\n")
-        if not self._identity.is_sealed(resource.id.encode() + b"\0" + text, seal.decode(errors="replace")):
-            raise KernelGoneError(f"what is kept of kernel {resource.kernel_id} was not written by this user's host")
-        try:
-            return KernelMemory.from_bytes(text)
-        except ValueError as error:  # sealed by another version of ours
-            raise KernelGoneError(f"kernel {resource.kernel_id} cannot be adopted: {error}") from None
+        return self._seal.open(resource, resource.id, self._folder(resource).memory())
 
     async def reassign(self, resource: KernelResource, owner: Owner) -> KernelResource:
         """Write the new owner into the kernel's record."""
@@ -255,7 +249,7 @@ class LocalLifecycleManager(LifecycleManager):
         return Path(jupyter_runtime_dir()) / "remote-kernels"
 
     def _folder(self, resource: KernelResource) -> KernelFolder:
-        return KernelFolder(self._root / _safe(resource.id))
+        return KernelFolder(self._root / safe_name(resource.id))
 
     def _process(self, resource: KernelResource) -> WatchedProcess | None:
         """Return the watched process, of another host's kernel too; None when it has ended unseen."""
@@ -277,74 +271,6 @@ class LocalLifecycleManager(LifecycleManager):
         return record
 
 
-async def _spawned(
-    command: list[str], environment: Mapping[str, str], request: KernelRequest, folder: KernelFolder
-) -> Child:
-    if not command:
-        raise LaunchError(f"{request.spec.file}: 'argv' is empty; a local kernel needs a command")
-    working_dir = request.parameters.working_dir
-    # In a thread, as the exec of a program on a slow disk can take its time.
-    spawning = asyncio.ensure_future(asyncio.to_thread(spawn, command, environment, working_dir, folder.output))
-    try:
-        return await asyncio.shield(spawning)
-    except asyncio.CancelledError:
-        await settled(spawning)
-        if spawning.exception() is None:
-            _kill(spawning.result())
-        raise
-    except OSError as error:
-        raise _refused_by_system(request, command, error) from None
-    except ValueError as error:  # a NUL, or a character that the system's encoding does not have
-        name = request.parameters.kernel_name
-        message = f"kernel '{name}': no process can have this command or environment: {error}; mend its parameters"
-        raise LaunchError(message, status=KernelStatus(Phase.FAILED, reason="CommandFailed", message=message)) from None
-
-
-def _kill(child: Child) -> None:
-    """End a process, and what it may have started, before anybody watches it."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-
-
-def _unwritable(request: KernelRequest, folder: KernelFolder, error: OSError) -> LaunchError:
-    message = (
-        f"kernel '{request.parameters.kernel_name}': its folder {folder.path} cannot be written: {error.strerror}; "
-        "make room there, or set JUPYTER_RUNTIME_DIR to another"
-    )
-    return LaunchError(message, status=KernelStatus(Phase.FAILED, reason="FolderNotWritable", message=message))
-
-
-def _refused_by_system(request: KernelRequest, command: list[str], error: OSError) -> LaunchError:
-    """Say which of the working directory and the command it was, and what to do."""
-    name = f"kernel '{request.parameters.kernel_name}'"
-    if error.filename is not None and error.filename == request.parameters.working_dir:
-        message = f"{name}: its working directory {error.filename} cannot be entered: {error.strerror}; choose another"
-        return LaunchError(message, status=KernelStatus(Phase.FAILED, reason="WorkingDirectory", message=message))
-    reasons = {errno.ENOENT: "CommandNotFound", errno.EACCES: "PermissionDenied"}
-    remedy = f"install it or mend argv in {request.spec.file}"
-    message = f"{name}: its command '{command[0]}' cannot be run: {error.strerror}; {remedy}"
-    status = KernelStatus(Phase.FAILED, reason=reasons.get(error.errno or 0, "CommandFailed"), message=message)
-    return LaunchError(message, status=status)
-
-
-def _with_our_python(command: list[str]) -> list[str]:
-    """Run `python` as the Python that runs the host, as jupyter_client does: the one on PATH may be another."""
-    if command and _OUR_PYTHON.fullmatch(command[0]):
-        return [sys.executable, *command[1:]]
-    return command
-
-
-def _check_user(request: KernelRequest) -> None:
-    for name, own in (("uid", os.getuid()), ("gid", os.getgid())):
-        wanted = request.parameters.config.get(name)
-        if wanted is not None and wanted != own:
-            raise RefusedError(
-                f"{name} {wanted} is refused: local kernels run as the host's own {name} {own}; leave {name} out, "
-                "or use a kernel in a container"
-            )
-
-
 def _is_running(record: LocalRecord) -> bool:
     started = None if record.pid == UNKNOWN_PID else start_time(record.pid)
     return dict(record.machine) == machine() and started is not None and started in (record.started, "")
@@ -360,8 +286,3 @@ def _unseen_end(record: LocalRecord) -> KernelStatus:
 async def _within(seconds: float, event: asyncio.Event) -> None:
     with suppress(asyncio.TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
-
-
-def _safe(name: str) -> str:
-    """Make a folder's name of an id that a client may have chosen."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[:120].lstrip(".") or "_"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from remote_kernel_provider.exits import explain_exit
-from remote_kernel_provider.lifecycle import KernelStatus, Phase
+from remote_kernel_provider.status import KernelStatus, Phase
 
 
 def start_time(pid: int) -> str | None:

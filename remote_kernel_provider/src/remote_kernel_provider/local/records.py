@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from remote_kernel_provider.files import make_private_folder, parse_json, write_private
-from remote_kernel_provider.lifecycle import KernelResource, KernelStatus, Phase
+from remote_kernel_provider.resource import KernelResource
+from remote_kernel_provider.status import KernelStatus, Phase
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping
 from string import Template
-from typing import Any
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PARAMETER_PREFIX = "KERNEL_"
+"""How the environment's names of parameters begin."""
 
 SECRETS_OF_JUPYTER = ("JUPYTERHUB_*", "JPY_*", "JUPYTER_TOKEN")
 """Shell patterns of the names that no kernel inherits."""
@@ -43,11 +48,14 @@ def passed_by_client(passed: Mapping[str, str], own: Mapping[str, str]) -> dict[
     return {name: value for name, value in passed.items() if own.get(name) != value}
 
 
-def split_parameters(entries: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+def split_parameters(entries: Mapping[str, T]) -> tuple[dict[str, T], dict[str, T]]:
     """Separate `KERNEL_*` entries, as parameters by their lower-case names, from the others."""
-    values = {name[7:].lower(): value for name, value in entries.items() if _is_parameter(name)}
-    return values, {name: value for name, value in entries.items() if not _is_parameter(name)}
-
-
-def _is_parameter(name: str) -> bool:
-    return name.startswith("KERNEL_") and len(name) > 7
+    values: dict[str, T] = {}
+    others: dict[str, T] = {}
+    for name, value in entries.items():
+        parameter = name.removeprefix(PARAMETER_PREFIX)
+        if parameter in ("", name):
+            others[name] = value
+        else:
+            values[parameter.lower()] = value
+    return values, others

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -40,6 +41,12 @@ def authorize(identity: Identity, spec: KernelSpec, settings: RemoteKernelSettin
                 f"user '{identity.user}' may not launch kernel '{spec.name}': not named in authorized_users; "
                 "ask the operator"
             )
+
+
+def open_to_all(spec: KernelSpec) -> KernelSpec:
+    """Return a spec without its lists of users, for a preview: who installs a kernel need not be who may launch it."""
+    config = {name: value for name, value in spec.config.items() if not name.endswith("authorized_users")}
+    return replace(spec, config=config)
 
 
 def allows_kernel(kernel: str, user: str, settings: RemoteKernelSettings) -> bool:

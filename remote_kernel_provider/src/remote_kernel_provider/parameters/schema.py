@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from remote_kernel_provider.errors import ParameterError, SpecError
 from remote_kernel_provider.kernelspecs.config_keys import BY_PARAMETER
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.structured_text import parse_structure, refuse_constant
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -125,14 +126,11 @@ def _typed(value: Any, rule: Any) -> Any:
     if "string" in kinds:
         return value
     try:
-        return json.loads(value, parse_constant=_refuse)
+        if kinds & {"array", "object"}:
+            return parse_structure(value)
+        return json.loads(value, parse_constant=refuse_constant)
     except ValueError:
         return value  # the validator says what is wrong with it
-
-
-def _refuse(word: str) -> None:
-    # NaN is no JSON, and no maximum stops it.
-    raise ValueError(word)
 
 
 def _short(message: str, limit: int = 300) -> str:

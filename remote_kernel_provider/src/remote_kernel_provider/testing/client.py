@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty
 from types import TracebackType
@@ -14,6 +15,7 @@ from remote_kernel_provider.connection.info import ConnectionInfo
 
 CELL_DEADLINE = 30.0
 """Seconds that a cell gets."""
+BUSY = "import time\nprint('busy', flush=True)\ntime.sleep(60)"
 
 
 @dataclass(frozen=True)
@@ -146,3 +148,16 @@ class Notebook:
     def run(self, code: str, seconds: float = CELL_DEADLINE) -> Outcome:
         """Run a cell to its end."""
         return self.begin(code).finish(seconds)
+
+    def interrupted(self, interrupt: Callable[[], object]) -> Outcome:
+        """Run a cell that would go on for a minute, interrupt it when it runs, and return what it did.
+
+        Raises
+        ------
+        TimeoutError
+            When it has not ended ten seconds later.
+        """
+        busy = self.begin(BUSY)
+        busy.until_printed("busy")
+        interrupt()
+        return busy.finish(10)

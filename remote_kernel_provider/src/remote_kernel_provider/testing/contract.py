@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
 import threading
 import time
@@ -38,6 +37,7 @@ from remote_kernel_provider.manager import RemoteKernelManager
 from remote_kernel_provider.owner import OwnerSelector
 from remote_kernel_provider.provider import RemoteKernelProvider
 from remote_kernel_provider.testing.client import Notebook, Outcome
+from remote_kernel_provider.testing.isolation import own_folders
 from remote_kernel_provider.testing.kernels import Kernels
 from remote_kernel_provider.testing.other_host import OtherHost
 from remote_kernel_provider.testing.waiting import run, until
@@ -45,7 +45,6 @@ from remote_kernel_provider.testing.waiting import run, until
 INSTANCE = "server-1"
 """The owner instance of hosts that come back."""
 
-BUSY = "import time\nprint('busy', flush=True)\ntime.sleep(60)"
 IDENTITY = "import os\nprint(os.getpid(), 'kept' in globals())"
 
 
@@ -111,13 +110,7 @@ class LifecycleContract:
     @pytest.fixture(autouse=True)
     def jupyter_folders(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         """Give the test Jupyter folders of its own; the `kernels` folder in them."""
-        for name in list(os.environ):
-            if name.startswith(("RKP_", "GP_", "EG_", "K8SKP_", "KERNEL_")):
-                monkeypatch.delenv(name)
-        for kind in ("DATA", "RUNTIME", "CONFIG"):
-            monkeypatch.setenv(f"JUPYTER_{kind}_DIR", str(tmp_path / kind.lower()))
-        monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-        return tmp_path / "data" / "kernels"
+        return own_folders(tmp_path, monkeypatch)
 
     @pytest.fixture
     def host(self, jupyter_folders: Path) -> Iterator[Host]:
@@ -211,10 +204,7 @@ class LifecycleContract:
         manager = kernels.start(spec)
         with Notebook(manager.connection) as notebook:
             notebook.run("kept = 'state'")
-            busy = notebook.begin(BUSY)
-            busy.until_printed("busy")
-            run(manager.interrupt())
-            assert busy.finish(10).error == "KeyboardInterrupt"
+            assert notebook.interrupted(lambda: run(manager.interrupt())).error == "KeyboardInterrupt"
             assert notebook.run("print(kept)") == Outcome("state\n")
 
     @pytest.mark.parametrize("spec", ["python", "python-by-signal"])
@@ -224,10 +214,7 @@ class LifecycleContract:
         with Notebook(manager.connection) as notebook:
             notebook.run("import subprocess, sys")
             notebook.run("child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])")
-            busy = notebook.begin(BUSY)
-            busy.until_printed("busy")
-            run(manager.interrupt())
-            assert busy.finish(10).error == "KeyboardInterrupt"
+            assert notebook.interrupted(lambda: run(manager.interrupt())).error == "KeyboardInterrupt"
             # What a signal does to another process takes its time; a child that survives is looked at a second time.
             code = "try:\n    print(child.wait(2))\nexcept subprocess.TimeoutExpired:\n    print('survives')"
             survives = notebook.run(code).text == "survives\n"
@@ -461,10 +448,7 @@ class LifecycleContract:
         manager = run(adopt(host, resource))
         with Notebook(manager.connection) as notebook:
             assert notebook.run("print(kept)") == Outcome("state\n")
-            busy = notebook.begin(BUSY)
-            busy.until_printed("busy")
-            run(manager.interrupt())
-            assert busy.finish(10).error == "KeyboardInterrupt"
+            assert notebook.interrupted(lambda: run(manager.interrupt())).error == "KeyboardInterrupt"
         began = time.monotonic()
         self.kill(manager)
         run(manager.wait(), 30)

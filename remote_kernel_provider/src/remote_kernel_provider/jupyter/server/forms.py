@@ -12,8 +12,8 @@ from remote_kernel_provider.errors import ParameterError, RefusedError
 from remote_kernel_provider.host import Host
 from remote_kernel_provider.jupyter.server.refusal import RefusalError
 from remote_kernel_provider.jupyter.server.remembered import RememberedValues
-from remote_kernel_provider.kernelspecs.peers import kernel_behind
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.kernelspecs.stock import kernel_behind
 from remote_kernel_provider.parameters.launch_parameters import ClientRequest, Identity
 from remote_kernel_provider.parameters.policy import authorize, check_kernel
 from remote_kernel_provider.parameters.resolve import IDENTITY_PARAMETERS, profile_values

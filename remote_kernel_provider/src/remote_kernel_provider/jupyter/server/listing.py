@@ -14,8 +14,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKerne
 from remote_kernel_provider.jupyter.server.offers import Offer, Offers
 from remote_kernel_provider.jupyter.users import current_user
 from remote_kernel_provider.kernelspecs.config_keys import LOCAL
-from remote_kernel_provider.kernelspecs.installer.documents import with_schema
-from remote_kernel_provider.kernelspecs.peers import kernel_behind, leads_to_us
+from remote_kernel_provider.kernelspecs.stock import kernel_behind, leads_to_us, with_schema
 from remote_kernel_provider.parameters.policy import allows_kernel
 
 _ASKING_BASE: ContextVar[bool] = ContextVar("_ASKING_BASE", default=False)

@@ -22,7 +22,7 @@ from remote_kernel_provider.jupyter.server.launches import Launches
 from remote_kernel_provider.jupyter.server.survival import on_stop
 from remote_kernel_provider.jupyter.server.waiting import WaitingValues, id_in_request
 from remote_kernel_provider.jupyter.users import current_user
-from remote_kernel_provider.kernelspecs.peers import OUR_PROVISIONER
+from remote_kernel_provider.kernelspecs.stock import leads_to_us
 
 PATIENCE = 2.0
 """Seconds in which a launch may be over before its client gets a pending kernel."""
@@ -88,7 +88,7 @@ class RemoteMapping(AsyncMappingKernelManager):
             return False
         try:
             spec = self.kernel_spec_manager.get_kernel_spec(NATIVE_KERNEL_NAME if name == "python" else name)
-            return bool(spec.metadata["kernel_provisioner"]["provisioner_name"] == OUR_PROVISIONER)
+            return leads_to_us(spec.metadata)
         except (NoSuchKernel, LookupError, TypeError, ValueError, OSError):
             return False  # the start itself says what is wrong with a spec
 

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from remote_kernel_provider.jupyter.server.launches import Launch
-from remote_kernel_provider.kernelspecs.peers import kernel_behind
+from remote_kernel_provider.kernelspecs.stock import kernel_behind
 from remote_kernel_provider.lifecycle import Phase
 from remote_kernel_provider.owner import ALIVE, DEAD
 from remote_kernel_provider.running import FoundKernel

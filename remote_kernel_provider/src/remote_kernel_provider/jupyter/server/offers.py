@@ -16,7 +16,8 @@ from remote_kernel_provider.kernelspecs.config_keys import LOCAL
 from remote_kernel_provider.kernelspecs.installer.documents import NewSpec, document_of_kernel
 from remote_kernel_provider.kernelspecs.reader import NAME_PATTERN
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
-from remote_kernel_provider.provider import ORDINARY_FILE, RemoteKernelProvider
+from remote_kernel_provider.kernelspecs.stock import STOCK_FILE
+from remote_kernel_provider.provider import RemoteKernelProvider
 
 PROVISIONER_GROUP = "jupyter_client.kernel_provisioners"
 
@@ -119,7 +120,7 @@ class Offers:
             for name, spec in provider.kernels():
                 kernel = f"{provider.id}/{name}"
                 # Profiles of a stock kernel are the operator's wish, and ours.
-                ordinary = name == spec.name and spec.file.name == ORDINARY_FILE
+                ordinary = name == spec.name and spec.file.name == STOCK_FILE
                 if ordinary and self._is_stocks_own(spec):
                     continue
                 if NAME_PATTERN.fullmatch(name):

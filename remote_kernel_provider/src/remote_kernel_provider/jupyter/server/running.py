@@ -147,6 +147,7 @@ class RunningKernels:
         kept = await self._described(user, [orphan.resource for orphan in orphans if orphan.adoptable])
         if not dry_run:
             problems += await self._called(_delete(host, doomed))
+            problems += await self._called(_clear(host, backends))
         return {
             "swept": swept,
             "kept": [{**model, "why": "its server may come back for it"} for model in kept],
@@ -270,3 +271,9 @@ async def _delete(host: Host, orphans: Sequence[Orphan]) -> list[str]:
     """Delete what dead programs left; return a sentence for each that cannot be."""
     outcomes = zip(orphans, await delete_orphans(host, orphans), strict=True)
     return [f"kernel {orphan.resource.kernel_id} cannot be swept: {error}" for orphan, error in outcomes if error]
+
+
+async def _clear(host: Host, backends: set[str]) -> list[str]:
+    """Remove what dead programs left beside their kernels; return a sentence for each backend that did not answer."""
+    lifecycles = _lifecycles(host, backends)
+    return (await ask_all(lifecycles, lambda lifecycle: lifecycle.clear(dry_run=False), FIND_DEADLINE))[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import abstractmethod
+from pathlib import Path
 
 from traitlets import Bool, Unicode, validate
 
@@ -87,6 +88,15 @@ class ContainerSpecInstall(SpecInstall):
             config=config,
             files=kernel.logos(),
         )
+
+    def report(self, spec: NewSpec, folder: Path) -> None:
+        """Say where the spec is, and that others can read what goes between notebook and kernel, where they can."""
+        super().report(spec, folder)
+        if not self.curve and self.handshake != "reported":
+            print(
+                "Its channels are signed and not encrypted; say --curve if the image's kernel takes CURVE keys, as "
+                "ipykernel 7.3 and later do"
+            )
 
     def _image(self, kernel: ImageKernel) -> str:
         named = self.image_name or next((os.environ[name] for name in _NAMES_OF_IMAGE if os.environ.get(name)), "")

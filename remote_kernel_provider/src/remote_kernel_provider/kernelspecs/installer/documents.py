@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remote_kernel_provider.kernelspecs.config_keys import CONFIG_KEYS, ConfigKey
-from remote_kernel_provider.kernelspecs.peers import LIFECYCLE_ALIASES, OUR_PROVISIONER
+from remote_kernel_provider.kernelspecs.peers import LIFECYCLE_ALIASES
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.kernelspecs.stock import stanza_for, with_schema
 
 BRIDGE = "remote_kernel_provider.jupyter.bridge"
 """Module that stands in for the kernel's command wherever a client ignores provisioners."""
@@ -144,24 +145,13 @@ def document_of_kernel(spec: NewSpec, kernel: str) -> dict[str, Any]:
     kernel
         `provider/name`.
     """
-    metadata = with_schema(spec.metadata)
-    metadata["kernel_provisioner"] = {"provisioner_name": OUR_PROVISIONER, "config": {"kernel": kernel}}
     return {
         "display_name": spec.display_name,
         "language": spec.language,
         "argv": [sys.executable, "-m", BRIDGE, "--kernel", kernel, "-f", "{connection_file}"],
         "interrupt_mode": spec.interrupt_mode,
-        "metadata": metadata,
+        "metadata": {**with_schema(spec.metadata), "kernel_provisioner": stanza_for(kernel)},
     }
-
-
-def with_schema(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metadata with the parameters' schema in both its homes, if it has one.
-
-    Kernel-mgmt clients read the first, JEP 87 names the second.
-    """
-    schema = metadata.get("launch_parameter_schema", metadata.get("parameters"))
-    return dict(metadata) if schema is None else {**metadata, "launch_parameter_schema": schema, "parameters": schema}
 
 
 def to_text(document: Mapping[str, Any]) -> str:

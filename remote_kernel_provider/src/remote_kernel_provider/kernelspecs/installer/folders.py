@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from remote_kernel_provider.errors import ConfigurationError
 from remote_kernel_provider.kernelspecs.installer.documents import (
@@ -19,10 +17,9 @@ from remote_kernel_provider.kernelspecs.installer.documents import (
     stock_document,
     to_text,
 )
-from remote_kernel_provider.kernelspecs.peers import OUR_PROVISIONER
 from remote_kernel_provider.kernelspecs.reader import NAME_PATTERN
+from remote_kernel_provider.kernelspecs.stock import STOCK_FILE, kernel_of_file
 
-STOCK_FILE = "kernel.json"
 LOGO_PATTERNS = ("logo-*.png", "logo-*.svg")
 
 
@@ -57,30 +54,9 @@ def foreign_because(folder: Path, kind: SpecKind) -> str:
     if not (folder / kind.spec_file).is_file():
         return f"it has no {kind.spec_file}"
     stock = folder / STOCK_FILE
-    if stock.exists() and not stock_kernel(stock).startswith(kind.kernel("")):
+    if stock.exists() and not kernel_of_file(stock).startswith(kind.kernel("")):
         return f"its {STOCK_FILE} was not written for the provider '{kind.provider_id}'"
     return ""
-
-
-def stock_kernel(file: Path) -> str:
-    """Return the kernel that a `kernel.json` hands to our provisioner; empty when it is not one of ours."""
-    stanza = _object(_object(_object(read_object(file)).get("metadata")).get("kernel_provisioner"))
-    if stanza.get("provisioner_name") != OUR_PROVISIONER:
-        return ""
-    return str(_object(stanza.get("config")).get("kernel", ""))
-
-
-def read_object(file: Path) -> Mapping[str, Any] | None:
-    """Return the JSON object in a file, or None when there is no such thing."""
-    try:
-        document = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def check_destination(folder: Path, kind: SpecKind, replace: bool) -> None:

@@ -20,16 +20,12 @@ from remote_kernel_provider.kernelspecs.installer.documents import (
     stock_document,
     to_text,
 )
-from remote_kernel_provider.kernelspecs.installer.folders import (
-    STOCK_FILE,
-    check_destination,
-    check_kernel_name,
-    write_folder,
-)
+from remote_kernel_provider.kernelspecs.installer.folders import check_destination, check_kernel_name, write_folder
 from remote_kernel_provider.kernelspecs.installer.locations import jupyter_kernels_folders
 from remote_kernel_provider.kernelspecs.installer.options import ConfigValue, ConfigValues, Pairs, json_form
 from remote_kernel_provider.kernelspecs.reader import spec_from_document
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.kernelspecs.stock import STOCK_FILE
 
 INTERRUPT_MODES = ("signal", "message")
 
@@ -111,7 +107,7 @@ class SpecInstall(SpecCommand):
             print(self.preview(read), end="")
             return
         write_folder(spec, self.kind, folder)
-        self._report(spec, folder)
+        self.report(spec, folder)
 
     def preview(self, spec: KernelSpec) -> str:
         """Return what a launch of the spec would create, as text of whole lines; for `--dry-run`.
@@ -209,7 +205,8 @@ class SpecInstall(SpecCommand):
             )
         return read
 
-    def _report(self, spec: NewSpec, folder: Path) -> None:
+    def report(self, spec: NewSpec, folder: Path) -> None:
+        """Say where the spec was installed, and what stands in its way."""
         kernel = self.kind.kernel(spec.kernel_name)
         print(f"Installed {kernel} in {folder}")
         print(

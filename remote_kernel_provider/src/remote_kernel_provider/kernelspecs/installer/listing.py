@@ -16,9 +16,10 @@ from remote_kernel_provider.errors import NoSuchKernelError, SpecError
 from remote_kernel_provider.kernelspecs.config_keys import nearest
 from remote_kernel_provider.kernelspecs.installer.command_line import SpecCommand
 from remote_kernel_provider.kernelspecs.installer.documents import NewSpec, SpecKind, stock_document
-from remote_kernel_provider.kernelspecs.installer.folders import STOCK_FILE, foreign_because, read_object
+from remote_kernel_provider.kernelspecs.installer.folders import foreign_because
 from remote_kernel_provider.kernelspecs.reader import read_spec
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.kernelspecs.stock import STOCK_FILE, read_object
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ class SpecShow(_Listing):
                 "command": shlex.join(spec.argv),
                 **{f"env {name}": value for name, value in spec.env.items()},
                 "handshake": spec.handshake,
+                "encryption": _encryption(spec),
                 "interrupt mode": spec.interrupt_mode,
                 "parameters": ", ".join((spec.parameter_schema or {}).get("properties", {})),
                 **{name: _in_words(value) for name, value in spec.config.items() if name != "handshake"},
@@ -182,6 +184,12 @@ class SpecShow(_Listing):
         rows |= {"fault" if index == 1 else f"fault {index}": fault for index, fault in enumerate(installed.faults, 1)}
         width = max(map(len, rows)) + 2
         return "\n".join(f"{name + ':':<{width}}{value}" for name, value in rows.items() if value)
+
+
+def _encryption(spec: KernelSpec) -> str:
+    if spec.handshake == "reported":
+        return "as its launcher reports"
+    return "CurveZMQ" if spec.supports_curve else 'none: metadata.supported_encryption does not say "curve"'
 
 
 def _in_words(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ from jupyter_core.paths import jupyter_path
 from remote_kernel_provider.errors import ConfigurationError, NoSuchKernelError, SpecError
 from remote_kernel_provider.kernelspecs.config_keys import LOCAL, nearest
 from remote_kernel_provider.kernelspecs.installer.documents import without_stanzas
-from remote_kernel_provider.kernelspecs.installer.folders import STOCK_FILE, is_logo
+from remote_kernel_provider.kernelspecs.installer.folders import is_logo
 from remote_kernel_provider.kernelspecs.peers import find_stanza
-from remote_kernel_provider.kernelspecs.reader import spec_from_document
+from remote_kernel_provider.kernelspecs.reader import read_document, spec_from_document
 from remote_kernel_provider.kernelspecs.spec import KernelSpec
+from remote_kernel_provider.kernelspecs.stock import STOCK_FILE
 
 PREFERRED = "python3"
 """The ordinary kernel that is taken when none is named."""
@@ -113,12 +113,7 @@ def _is_ordinary(manager: KernelSpecManager, name: str, folders: Mapping[str, st
 
 def _read(manager: KernelSpecManager, name: str, folders: Mapping[str, str]) -> SourceKernel:
     file = Path(folders[name]).absolute() / STOCK_FILE
-    try:
-        document = json.loads(file.read_bytes()) if file.exists() else manager.get_kernel_spec(name).to_dict()
-    except OSError as error:
-        raise SpecError(f"{file}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise SpecError(f"{file}: is not JSON: {error}") from None
+    document = read_document(file) if file.exists() else manager.get_kernel_spec(name).to_dict()
     if isinstance(document, dict) and isinstance(metadata := document.get("metadata", {}), dict):
         _refuse_others(name, metadata)
         document = {**document, "metadata": without_stanzas(metadata)}
