@@ -3,17 +3,20 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 # How many processes share the tests; most tests wait more than they compute.
-JOBS   ?= 3
-# In the order of setup.cfg, whose last files are short: whoever is done early finds something to do until the end.
-SHARED  = -n $(JOBS) --dist loadfile --no-loadscope-reorder
+JOBS   ?= 4
+# In the order of conftest.py, whose last files are short: whoever is done early finds something to do until the end.
+SHARED  = --dist loadfile --no-loadscope-reorder
 CONSTRAIN = -c constraints.txt
 PACKAGES  = ./remote_kernel_provider ./docker_kernel_provider ./kubernetes_kernel_provider ./launchers[python]
 LAB       = remote_kernel_provider/labextension
 LAB_FILES = $(LAB)/package.json $(LAB)/webpack.config.js $(shell find $(LAB)/schema $(LAB)/src $(LAB)/style -type f)
 LINT_LAB  = $(if $(shell command -v npm),lint-lab)
 
+# Thousands of programs are started here: each would compile all of ours anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-fast test-pythons conformance cluster cluster-down engine engine-down lint lint-lab format bench docs clean
+.PHONY: help demo lab test test-all test-fast test-pythons conformance cluster cluster-down engine engine-down lint lint-lab format bench docs clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,18 +29,18 @@ lab: $(VENV)/.lab  ## Start JupyterLab with a kernel of the local provider in it
 	$(BIN)/jupyter local-kernelspec install --sys-prefix --replace
 	$(BIN)/jupyter lab
 
-test: $(VENV)/.test $(LINT_LAB)  ## Run everything that this machine allows
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest $(SHARED) $(PYTEST_OPTIONS)
-	tests/other-pythons.sh $(SHARED) $(PYTEST_OPTIONS)
+test: $(VENV)/.test  ## Run everything that this machine allows
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-all lint test-pythons
+
+# The plus sign has make show its output as it comes, though others run at the same time; theirs follows.
+test-all: $(VENV)/.test
+	+$(BIN)/python -m pytest -n $(JOBS) $(SHARED) $(PYTEST_OPTIONS)
 
 test-fast: $(VENV)/.test  ## Run the unit tests alone
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
 
 test-pythons: $(VENV)/.test  ## Run unit tests and the local contract on every other Python that is here
-	tests/other-pythons.sh $(SHARED)
+	tests/other-pythons.sh -n 2 $(SHARED) $(PYTEST_OPTIONS)
 
 engine: $(VENV)/.test  ## Start the Docker engine of the tests, and say how to use it (as root; needs dockerd)
 	@cd tests && ../$(BIN)/python -m engine up
@@ -87,17 +90,25 @@ $(BIN)/python:
 	$(BIN)/pip install --quiet --upgrade pip
 
 # Each stamp is an environment with a little more in it; editable, so that the code at hand is what runs.
-$(VENV)/.demo: $(BIN)/python constraints.txt */pyproject.toml $(LAB_FILES)
-	$(BIN)/pip install --quiet $(CONSTRAIN) $(addprefix -e ,$(PACKAGES)) matplotlib
+SOURCES = $(BIN)/python constraints.txt $(wildcard */pyproject.toml) $(LAB_FILES)
+INSTALL = $(BIN)/pip install --quiet $(CONSTRAIN) $(addprefix -e ,$(PACKAGES)) matplotlib
+# For a format that nobody here uses, it costs each start of a server, and of whatever reads notebooks, two seconds.
+LIGHTEN = $(BIN)/pip uninstall --quiet --yes rfc3987-syntax
+
+$(VENV)/.demo: $(SOURCES)
+	$(INSTALL)
+	@$(LIGHTEN)
 	@touch $@
 
-$(VENV)/.lab: $(VENV)/.demo
-	$(BIN)/pip install --quiet $(CONSTRAIN) "jupyterlab>=4"
-	@touch $@
+$(VENV)/.lab: $(SOURCES)
+	$(INSTALL) "jupyterlab>=4"
+	@$(LIGHTEN)
+	@touch $(VENV)/.demo $@
 
-$(VENV)/.test: $(VENV)/.lab requirements-test.txt docs/requirements.txt
-	$(BIN)/pip install --quiet $(CONSTRAIN) -r requirements-test.txt -r docs/requirements.txt
-	@touch $@
+$(VENV)/.test: $(SOURCES) requirements-test.txt docs/requirements.txt
+	$(INSTALL) "jupyterlab>=4" -r requirements-test.txt -r docs/requirements.txt
+	@$(LIGHTEN)
+	@touch $(VENV)/.demo $(VENV)/.lab $@
 
 # With what checks the JupyterLab extension; what builds it is fetched by its build.
 $(LAB)/node_modules/.checks: $(LAB)/package.json

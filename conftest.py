@@ -6,9 +6,79 @@ of the folder of that name, and hide the installed one.
 
 import contextlib
 import importlib
+import signal
+
+import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell has it for what it runs in the background: the programs that tests interrupt would ignore it, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for distribution in ("remote_kernel_provider", "docker_kernel_provider", "kubernetes_kernel_provider"):
     with contextlib.suppress(ImportError):  # each is installed alone, too
         importlib.import_module(distribution)
 
-pytest_plugins = ("cluster.fixtures", "engine.fixtures")
+LONG = (
+    # Alone on the cluster: before anybody else uses it, so that nobody waits.
+    "test_kubernetes_faults_outages",
+    "test_lab_extension",
+    "test_distributions",
+    "test_docs",
+    "test_swarm_contract",
+    "test_server_survival",
+    "test_engine_faults",
+    "test_docker_others",
+    "test_stock_clients",
+    "test_lab_docker",
+    "test_local_contract",
+    "test_docker_contract",
+    "test_kubernetes_operators",
+    "test_kubernetes_contract",
+    "test_kubernetes_port_forward",
+    "test_kubernetes_clients",
+    "test_lab_kubernetes",
+    "test_kubernetes_faults_launches",
+    "test_kubernetes_faults",
+    "test_kubernetes_owners",
+    "test_kubernetes_hosts",
+    "test_kubernetes_namespaces",
+    "test_gateway_provisioners_launcher",
+    "test_gateway_provisioners",
+    "test_python_launcher",
+    "test_python_image",
+    "test_server_rest",
+    "test_swarm",
+    "test_lab_launches",
+    "test_lab",
+    "test_lab_survival",
+    "test_frontends",
+)
+"""The test modules that take longest, in the order in which test processes are to begin them."""
+SECONDS = 180
+"""For a test, as in setup.cfg."""
+
+# Each before those that import it, so that pytest sees to its assertions.
+pytest_plugins = (
+    "cluster.fixtures",
+    "engine.fixtures",
+    "jupyter_homes",
+    "pods",
+    "browsers",
+    "jupyter_servers",
+    "kernel_sockets",
+    "staged_servers",
+    "environments",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: whoever has ended early then finds something short to do.
+
+    What cluster and engine need to be built has limits of its own, and does not count as the time of who waits for it.
+    """
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
+    for item in items:
+        if {"cluster", "shared_engine"} & set(getattr(item, "fixturenames", ())):
+            given = item.get_closest_marker("timeout")
+            item.add_marker(pytest.mark.timeout(given.args[0] if given else SECONDS, func_only=True), append=False)

@@ -1,4 +1,4 @@
-"""What a user does in a page of JupyterLab; the fixtures `open_lab` and `new_page` of conftest.py make such pages."""
+"""What a user does in a page of JupyterLab; the fixtures `open_lab` and `new_page` of `browsers.py` make such pages."""
 
 import os
 import re

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Unit tests and the local contract on every supported Python that this machine has, but the one of .venv.
-# Arguments go to pytest.
+# Unit tests, and slow ones in which the version can make a difference, on every supported Python that this machine has,
+# but the one of .venv. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 main=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -8,7 +8,7 @@ main=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 find_python() {  # prints an interpreter of version $1, or nothing
   local candidate
   for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
-    if "$candidate" -c 'import ensurepip' 2>/dev/null; then echo "$candidate"; return; fi
+    if "$candidate" -c 'import venv' 2>/dev/null; then echo "$candidate"; return; fi
   done
 }
 
@@ -19,14 +19,13 @@ for version in 3.10 3.11 3.12 3.13; do
   echo "== Python $version"
   environment=.venv-$version
   if [ ! -e "$environment/.ready" ] || [ remote_kernel_provider/pyproject.toml -nt "$environment/.ready" ]; then
-    "$python" -m venv "$environment"
-    "$environment/bin/pip" install --quiet --upgrade pip
-    "$environment/bin/pip" install --quiet -e "./remote_kernel_provider[test]" -e "./launchers[python]" matplotlib
+    "$python" -m venv --without-pip "$environment"
+    .venv/bin/pip --python "$environment/bin/python" install --quiet \
+      -e "./remote_kernel_provider[test]" -e "./launchers[python]" matplotlib
     touch "$environment/.ready"
   fi
-  "$environment/bin/python" -m pytest -q "$@" -m "not slow" remote_kernel_provider/tests launchers/tests
-  # Of the slow ones those in which the version of Python can make a difference, on the oldest and the newest.
-  [ "$version" = 3.12 ] && continue
-  "$environment/bin/python" -m pytest -q "$@" -m slow \
-    remote_kernel_provider/tests/test_{local_contract,kernel_mgmt_clients}.py launchers/tests/test_python_launcher.py
+  # The slow ones on the oldest and the newest.
+  chosen="not slow or pythons"
+  [ "$version" = 3.12 ] && chosen="not slow"
+  "$environment/bin/python" -m pytest -q "$@" -m "$chosen" remote_kernel_provider/tests launchers/tests
 done

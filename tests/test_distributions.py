@@ -136,7 +136,7 @@ class Environment:
 
     def install(self, *wheels: Wheel, extras: str = "") -> None:
         files = (f"{wheel.file}{extras}" for wheel in wheels)
-        run(sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", *files)
+        run(sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", "--no-compile", *files)
 
     def installed(self) -> set[str]:
         listed = run(sys.executable, "-m", "pip", "--python", self.python, "list", "--format=freeze")

@@ -23,7 +23,7 @@ def docker_home(home, engine):
 def install(home, image: str, name: str, *options: str) -> str:
     home.run(
         "jupyter",
-        "docker-kernelspec",
+        "docker-spec",  # the peers' spelling, whose ordinary kernel.json stock Jupyter runs
         "install",
         "--user",
         "--image-name",

@@ -37,7 +37,7 @@ PACKAGES = ("remote_kernel_provider", "docker_kernel_provider", "kubernetes_kern
 
 OF_STOCK_JUPYTER = {"console", "execute", "kernelspec", "lab", "labextension", "nbconvert", "server"}
 OF_STOCK_JUPYTER |= {"--paths", "--data-dir", "--runtime-dir"}
-OTHER_PROGRAMS = {"curl", "docker", "echo", "kubectl", "papermill", "pip", "pytest", "python"}
+OTHER_PROGRAMS = {"curl", "docker", "echo", "export", "kubectl", "papermill", "pip", "pytest", "python"}
 
 
 def blocks(page: Path, language: str) -> Iterator[str]:
@@ -57,7 +57,7 @@ def commands(page: Path) -> Iterator[list[str]]:
         lexer.whitespace_split = True
         words: list[str] = []
         for word in [*lexer, "|"]:
-            if set(word) <= set("|;&"):
+            if word and set(word) <= set("|;&"):
                 if words:
                     yield words
                 words = []
@@ -260,7 +260,14 @@ def test_the_example_of_an_installer_installs_what_runs(installed_example, home)
         nice("remove", "nice_python3")
 
 
+def test_every_benchmark_is_on_its_page():
+    suites = re.findall(r'^    "([a-z-]+)": ', (ROOT / "benchmarks/__main__.py").read_text(), re.MULTILINE)
+    page = (DOCS / "contributors/measurements.md").read_text()
+    assert suites == re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE) != []
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_site_builds_without_a_warning(tmp_path):
     for package in ("sphinx", "myst_parser", "furo", "numpydoc"):
         pytest.importorskip(package, reason=f"{package} is not installed (docs/requirements.txt)")

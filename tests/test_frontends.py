@@ -1,13 +1,13 @@
 """Other front ends in a browser, one walk through each: the oldest JupyterLab 4 that works, and Notebook 7."""
 
-import os
 import subprocess
 import sys
-import venv
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 from browsing import PATIENCE, Lab, NotebookPanel
+from environments import environment
 from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -17,24 +17,22 @@ OLDEST = ("jupyterlab==4.0.0", "jupyter_server==2.6.0")
 """The first JupyterLab 4, on the first Jupyter Server on which our extension does not stand back."""
 
 
-@pytest.fixture(scope="session")
-def oldest_lab(request) -> Path:
-    """An environment with the oldest JupyterLab and our package as it is here, kept in pytest's cache between runs."""
-    folder = request.config.cache.mkdir("oldest-jupyterlab-{}.{}".format(*sys.version_info))
-    wanted = "\n".join((*OLDEST, (PACKAGE / "pyproject.toml").read_text()))
-    complete = folder / "complete"
-    if not complete.exists() or complete.read_text() != wanted:
-        venv.create(folder, clear=True, with_pip=True)
-        install = [folder / "bin/python", "-m", "pip", "install", "--quiet"]
-        command = [*install, *OLDEST, "--editable", f"{PACKAGE}[server]"]
-        installed = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-        if installed.returncode:
-            message = f"{OLDEST[0]} cannot be installed: {installed.stderr.strip().splitlines()[-1]}"
-            if os.environ.get("REQUIRE_BROWSER") == "1":
-                pytest.fail(message)
-            pytest.skip(message)
-        complete.write_text(wanted)
-    return folder
+@pytest.fixture(scope="module")
+def oldest_lab() -> Path:
+    """An environment with the oldest JupyterLab, and what our package needs."""
+    declared = [requirement.partition(";") for requirement in requires(PACKAGE.name)]
+    needed = [what for what, _, where in declared if "extra" not in where or "server" in where]
+    return environment("oldest-jupyterlab", *OLDEST, *needed, required_by="REQUIRE_BROWSER")
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory) -> dict[str, str]:
+    """Variables of programs that find our package, as it is here, beside their environment."""
+    folder = tmp_path_factory.mktemp("ours")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*install, "--target", folder, PACKAGE], check=True, capture_output=True, timeout=300)
+    places = {"JUPYTER_PATH": folder / "share/jupyter", "JUPYTER_CONFIG_PATH": folder / "etc/jupyter"}
+    return {"PYTHONPATH": str(folder), **{name: str(place) for name, place in places.items()}}
 
 
 @pytest.fixture(autouse=True)
@@ -61,8 +59,8 @@ def walk_through(lab: Lab, notebook: NotebookPanel, home) -> None:
     assert lab.server.get("api/kernels") == []
 
 
-def test_the_oldest_jupyterlab_4(open_lab, serve, oldest_lab, home, kernel_name):
-    server = serve(home, oldest_lab / "bin/jupyter-lab")
+def test_the_oldest_jupyterlab_4(open_lab, serve, oldest_lab, ours, home, kernel_name):
+    server = serve(home, oldest_lab / "bin/jupyter-lab", **ours)
     lab = open_lab(server)
     walk_through(lab, lab.new_notebook(display_name(server, kernel_name)), home)
 

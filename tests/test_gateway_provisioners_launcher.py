@@ -1,38 +1,14 @@
 """The reported handshake under our host: with the launcher of the package gateway_provisioners, and with our own."""
 
 import json
-import os
-import subprocess
 import sys
-import venv
-from pathlib import Path
 
 import pytest
 from clients import LIVED, live
 
 pytestmark = [pytest.mark.slow, pytest.mark.peers, pytest.mark.timeout(600)]
 
-REQUIREMENTS = ("gateway_provisioners==0.5.0", "ipykernel==7.4.0")
 SEEN = {**LIVED, "another process": True}
-
-
-@pytest.fixture(scope="session")
-def peer_environment(request) -> Path:
-    """An environment that holds the peer's launcher and a kernel, kept in pytest's cache between runs."""
-    version = "{}.{}".format(*sys.version_info)
-    folder = request.config.cache.mkdir(f"gateway-provisioners-launcher-{version}")
-    complete = folder / "complete"
-    if not complete.exists() or complete.read_text() != "\n".join(REQUIREMENTS):
-        venv.create(folder, clear=True, with_pip=True)
-        command = [folder / "bin/python", "-m", "pip", "install", "--quiet", *REQUIREMENTS]
-        installed = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-        if installed.returncode:
-            message = f"{REQUIREMENTS[0]} cannot be installed: {installed.stderr.strip().splitlines()[-1]}"
-            if os.environ.get("REQUIRE_PEERS") == "1":
-                pytest.fail(message)
-            pytest.skip(message)
-        complete.write_text("\n".join(REQUIREMENTS))
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import urllib.error
 
 import pytest
 from clients import LIVED, assert_conforms, live_in_container, outputs, printed, write_notebook
+from cluster.fixtures import IMAGE
 from cluster.loading import load_from_engine
 from engine.images import DEBIAN
 from engine.registry import Registry, obstacle
@@ -13,7 +14,7 @@ from pods import COMMAND
 
 from remote_kernel_provider.testing.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PLOT = 'from IPython.display import SVG; SVG(\'<svg xmlns="http://www.w3.org/2000/svg"><circle r="9"/></svg>\')'
 
@@ -71,6 +72,37 @@ def test_papermill_passes_parameters(pods, kernel_name):
     result = pods.home.work / "result.ipynb"
     pods.home.run(sys.executable, "-m", "papermill", file, result, "--kernel", kernel_name, "-p", "count", "11")
     assert printed(result) == "the sum is 55\n"
+
+
+def test_jupyter_console_runs_what_is_typed(pods, kernel_name):
+    pytest.importorskip("jupyter_console")
+    typed = "import os\nprint('run by', os.environ['KERNEL_NAME'])\nexit\n"
+    ran = pods.home.run("jupyter", "console", f"--kernel={kernel_name}", "--simple-prompt", typed=typed)
+    assert f"run by k8skp/{kernel_name}\n" in ran.stdout
+
+
+def test_a_spec_with_the_peers_script_runs_inside_the_host(pods):
+    """No process is started for a launch: not the script that `jupyter k8s-spec` writes, nor any other."""
+    named = ("--kernel-name", "peers", "--image-name", IMAGE, "--kernel-command", COMMAND)
+    pods.home.run("jupyter", "k8s-spec", "install", "--user", *named)
+    assert (pods.home.specs / "peers/scripts/launch_kubernetes.py").is_file()
+    program = """
+import sys
+from jupyter_client.manager import KernelManager
+PROCESSES = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"}
+started = []
+sys.addaudithook(lambda event, _: event in PROCESSES and started.append(event))
+manager = KernelManager(kernel_name="peers")
+manager.start_kernel()
+client = manager.client()
+client.start_channels()
+client.wait_for_ready(timeout=30)
+client.execute_interactive("print(6 * 7)", timeout=30)
+client.stop_channels()
+manager.shutdown_kernel()
+print(started)
+"""
+    assert pods.home.python(program).stdout == "42\n[]\n"
 
 
 @pytest.mark.parametrize("way", ["provisioner", "argv"])

@@ -1,22 +1,13 @@
 """An image of others under our Kubernetes provider; ours under theirs is in `launchers/tests`."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from clients import LIVED, live_in_container
 from cluster.loading import load_from_engine
 from engine.peer_image import make_peer_image, write_peer_kubernetes_spec
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.peers, pytest.mark.timeout(600)]
-
-LIFE = Path(__file__).with_name("kernel_life.py")
-SEEN = {
-    "answer": "42\n",
-    "interrupted": "busy\nKeyboardInterrupt",
-    "kept": "42\n",
-    "restarted": "NameError",
-}
+pytestmark = [pytest.mark.slow, pytest.mark.peers, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
@@ -48,8 +39,4 @@ def test_an_image_of_gateway_provisioners(pods_home, cluster, shared_engine):
     (pods_home.specs / "ours/kernel.json").write_text(
         json.dumps({**spec, "metadata": {"kernel_provisioner": provisioner}})
     )
-    lived = pods_home.run(sys.executable, LIFE, "ours", "auto", "shutdown")
-    seen = json.loads(lived.stdout)
-    # Each pod has processes of its own numbers, so that a restarted kernel can have the old one's.
-    seen.pop("another process")
-    assert seen == {**SEEN, "encrypted": True}
+    assert live_in_container(pods_home, "ours") == {**LIVED, "encrypted": True}

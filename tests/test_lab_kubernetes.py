@@ -7,10 +7,14 @@ from browsing import PATIENCE, SECONDS
 from engine.registry import Registry, obstacle
 from playwright.sync_api import expect
 from pods import COMMAND
+from test_lab_extension import panel
+
+from remote_kernel_provider.testing.other_host import OtherHost
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SLOW = f"""sh -c 'sleep 2; exec "$@"' sh {COMMAND}"""
+TALKING = f"""sh -c 'echo its own words; exec "$@"' sh {COMMAND}"""
 PLOT = """from IPython.display import SVG
 points = " ".join(f"{x},{200 - (x - 150) ** 2 / 120}" for x in range(0, 300, 5))
 SVG(f'<svg xmlns="http://www.w3.org/2000/svg" width="300" height="200"><polyline points="{points}"/></svg>')"""
@@ -31,6 +35,7 @@ def server(pods, serve):
     pods.install("pod", "--curve")
     pods.install("asked", "--ask", "memory_limit", command=SLOW)
     pods.install("huge", "--param", "memory=10Ti")
+    pods.install("talking", "--param", "memory_limit=300Mi", command=TALKING)
     return serve(pods.home, "jupyter-lab")
 
 
@@ -106,6 +111,42 @@ def test_a_pod_that_is_deleted_is_the_reason_in_the_cell_that_ran_or_else_in_a_n
     lab.acknowledge_death()
     notebook.expect_status("Starting", "Idle", seconds=60)
     assert notebook.value_of("6 * 7") == "42"
+
+
+def test_the_panel_shows_and_manages_pods(lab, server, pods, monkeypatch):
+    """What runs where, its limits, its log; restart, stop, and the adoption of what a dead program left."""
+    notebook = lab.new_notebook("talking")
+    first = pods.pod().metadata.name
+    kernels = panel(lab)
+    card = kernels.get_by_role("region", name="This server").get_by_role("listitem").filter(has_text="talking")
+    expect(card).to_contain_text(f"pod {pods.namespace.name}/{first}", timeout=PATIENCE)
+    expect(card).to_contain_text("300Mi")
+    card.get_by_role("button", name="Logs talking").click()
+    log = lab.dialog("Log of talking")
+    expect(log).to_contain_text("its own words", timeout=PATIENCE)
+    lab.page.keyboard.press("Escape")
+    card.get_by_role("button", name="Restart talking").click()
+    lab.answer(lab.dialog("Restart kernel?"), "Restart")
+    expect(kernels.get_by_role("status")).to_have_text("talking was restarted.", timeout=PATIENCE)
+    second = pods.pod().metadata.name
+    assert second != first
+    expect(card).to_contain_text(second, timeout=PATIENCE)
+    card.get_by_role("button", name="Stop talking").click()
+    lab.answer(lab.dialog("Stop kernel?"), "Stop")
+    expect(kernels).to_contain_text("No remote kernel is running.", timeout=PATIENCE)
+    expect(notebook.kernel_name).to_have_text("No Kernel")
+    pods.assert_nothing_left()
+
+    for variable, value in pods.home.environment.items():
+        monkeypatch.setenv(variable, value)
+    with OtherHost("k8skp", "talking") as dead:
+        dead.resource()
+    kernels.get_by_role("button", name="Refresh").click()
+    left = kernels.get_by_role("region", name="Left by a dead program")
+    left.get_by_role("button", name="Adopt talking").click()
+    expect(card).to_contain_text(f"pod {pods.namespace.name}/{pods.pod().metadata.name}", timeout=PATIENCE)
+    expect(left).to_have_count(0)
+    server.request("POST", "remote-kernels/sweep", {})  # the dead program's lease
 
 
 def test_the_schedulers_words_are_shown_while_it_waits_and_cancelling_leaves_nothing(lab, server, pods):

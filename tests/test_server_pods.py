@@ -3,7 +3,7 @@
 import pytest
 from test_server_survival import Server, Tab
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import contextlib
 import json
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -19,6 +18,8 @@ import pytest
 
 pytest.importorskip("jupyter_server", reason="Jupyter Server is not installed")
 
+from engine.ports import free_port
+from jupyter_homes import eventually
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 from tornado.httpclient import HTTPError, HTTPRequest
 from tornado.websocket import WebSocketClosedError, websocket_connect
@@ -224,19 +225,6 @@ class Tab:
         cell = await self.begin(code)
         await self.until(lambda: self.has_ended(cell), f"ended: {code}")
         return self.text(cell)
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
-def eventually(condition, seconds, complaint):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, complaint()
-        time.sleep(0.05)
 
 
 @pytest.fixture

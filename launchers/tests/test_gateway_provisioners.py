@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import venv
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,30 +14,22 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.peers, pytest.mark.timeout(600)]
 
-REQUIREMENT = "gateway_provisioners[docker,k8s]==0.5.0"
 SCRIPT = Path(__file__).with_name("gateway_provisioners_host.py")
 
 
-@pytest.fixture(scope="session")
-def peer_python(request: pytest.FixtureRequest) -> Path:
-    """Python of an environment that holds the peer, kept in pytest's cache between runs."""
-    cache = request.config.cache
-    assert cache is not None
-    folder = cache.mkdir(f"gateway-provisioners-{sys.version_info[0]}.{sys.version_info[1]}")
-    python = folder / "bin" / "python"
-    complete = folder / "complete"
-    if not complete.exists() or complete.read_text() != REQUIREMENT:
-        venv.create(folder, clear=True, with_pip=True)
-        installed = subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", REQUIREMENT], capture_output=True, text=True, check=False
-        )
-        if installed.returncode:
-            message = f"{REQUIREMENT} cannot be installed: {installed.stderr.strip().splitlines()[-1]}"
-            if os.environ.get("REQUIRE_PEERS") == "1":
-                pytest.fail(message)
-            pytest.skip(message)
-        complete.write_text(REQUIREMENT)
-    return python
+LIVED = {
+    "interrupted": {"stdout": "begun\n", "error": "KeyboardInterrupt"},
+    "alive": True,
+    "after": {"stdout": "42\n"},
+    "alive_after_shutdown": False,
+}
+"""What the peer sees of every kernel."""
+
+
+@pytest.fixture
+def peer_python(peer_environment: Path) -> Path:
+    """Python of an environment that holds the peer."""
+    return peer_environment / "bin/python"
 
 
 def host_of(peer_python: Path, specs: Path, **environment: str) -> dict[str, Any]:
@@ -57,6 +48,14 @@ def host_of(peer_python: Path, specs: Path, **environment: str) -> dict[str, Any
     assert done.returncode == 0, done.stderr + logs
     seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return seen
+
+
+def install(peer_python: Path, installer: str, prefix: Path, image: str) -> Path:
+    """Let an installer of the peer write the spec `launched` of an image; return the folder of specs."""
+    command = [peer_python, "-m", f"gateway_provisioners.cli.{installer}", "install"]
+    options = ["--prefix", prefix, "--kernel-name", "launched", "--image-name", image]
+    subprocess.run([*command, *options], capture_output=True, timeout=60, check=True)
+    return prefix / "share/jupyter/kernels"
 
 
 def test_distributed_provisioner(peer_python: Path, tmp_path: Path) -> None:
@@ -88,14 +87,8 @@ def test_distributed_provisioner(peer_python: Path, tmp_path: Path) -> None:
         TMPDIR=str(tmp_path / "tmp"),
     )
     pid = int(seen.pop("pid"))
-    assert seen == {
-        "provisioner": "DistributedProvisioner",
-        "encrypted": tuple(map(int, metadata.version("ipykernel").split(".")[:2])) >= (7, 3),
-        "interrupted": {"stdout": "begun\n", "error": "KeyboardInterrupt"},
-        "alive": True,
-        "after": {"stdout": "42\n"},
-        "alive_after_shutdown": False,
-    }
+    encrypted = tuple(map(int, metadata.version("ipykernel").split(".")[:2])) >= (7, 3)
+    assert seen == {**LIVED, "provisioner": "DistributedProvisioner", "encrypted": encrypted}
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -104,30 +97,20 @@ def test_distributed_provisioner(peer_python: Path, tmp_path: Path) -> None:
 def test_docker_provisioner_runs_our_image(peer_python: Path, tmp_path: Path, shared_engine: Any) -> None:
     engine_images = pytest.importorskip("engine.python_image", reason="the repository's tests/engine is not here")
     image = engine_images.make_python_image(shared_engine.client)
-    installer = [peer_python, "-m", "gateway_provisioners.cli.docker_specapp", "install"]
-    options = ["--prefix", tmp_path, "--kernel-name", "launched", "--image-name", image]
-    subprocess.run([*installer, *options], capture_output=True, timeout=60, check=True)
+    specs = install(peer_python, "docker_specapp", tmp_path, image)
     (config,) = shared_engine.client.inspect_network("bridge")["IPAM"]["Config"]
     seen = host_of(
         peer_python,
-        tmp_path / "share/jupyter/kernels",
+        specs,
         DOCKER_HOST=shared_engine.host,
         GP_RESPONSE_IP=config["Gateway"],
         PATH=f"{peer_python.parent}{os.pathsep}{os.environ['PATH']}",  # the spec's command is 'python'
     )
     assert int(seen.pop("pid")) != 1
-    assert seen == {
-        "provisioner": "DockerProvisioner",
-        "encrypted": True,
-        "interrupted": {"stdout": "begun\n", "error": "KeyboardInterrupt"},
-        "alive": True,
-        "after": {"stdout": "42\n"},
-        "alive_after_shutdown": False,
-    }
+    assert seen == {**LIVED, "provisioner": "DockerProvisioner", "encrypted": True}
     assert shared_engine.containers("app=gateway-provisioners") == []
 
 
-@pytest.mark.long
 def test_kubernetes_provisioner_runs_our_image(
     peer_python: Path, tmp_path: Path, shared_engine: Any, cluster: Any, namespace: Any
 ) -> None:
@@ -144,12 +127,10 @@ def test_kubernetes_provisioner_runs_our_image(
     # The peer's pods say nothing of their security, and so pass no level but this one.
     level = {"pod-security.kubernetes.io/enforce": "baseline"}
     namespace.api.patch_namespace(namespace.name, {"metadata": {"labels": level}})
-    installer = [peer_python, "-m", "gateway_provisioners.cli.k8s_specapp", "install"]
-    options = ["--prefix", tmp_path, "--kernel-name", "launched", "--image-name", image]
-    subprocess.run([*installer, *options], capture_output=True, timeout=60, check=True)
+    specs = install(peer_python, "k8s_specapp", tmp_path, image)
     seen = host_of(
         peer_python,
-        tmp_path / "share/jupyter/kernels",
+        specs,
         KUBECONFIG=str(cluster.kubeconfig),
         GP_USE_INCLUSTER_CONFIG="False",
         GP_NAMESPACE=namespace.name,
@@ -157,12 +138,5 @@ def test_kubernetes_provisioner_runs_our_image(
         PATH=f"{peer_python.parent}{os.pathsep}{os.environ['PATH']}",  # the spec's command is 'python'
     )
     assert int(seen.pop("pid")) != 1
-    assert seen == {
-        "provisioner": "KubernetesProvisioner",
-        "encrypted": True,
-        "interrupted": {"stdout": "begun\n", "error": "KeyboardInterrupt"},
-        "alive": True,
-        "after": {"stdout": "42\n"},
-        "alive_after_shutdown": False,
-    }
+    assert seen == {**LIVED, "provisioner": "KubernetesProvisioner", "encrypted": True}
     until(lambda: namespace.objects() == [], 30, "the end of the pod")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import queue
 import socket
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -231,12 +233,41 @@ def test_without_anything_to_start_it_says_so(start: Any) -> None:
 
 def test_the_image_is_small_and_not_root(shared_engine: Any, image: str) -> None:
     facts = shared_engine.client.inspect_image(image)
-    base = shared_engine.client.inspect_image(engine_images.BASE)
     assert facts["Config"]["User"] == "1000:100"
     assert facts["Config"]["Entrypoint"] == ["/usr/local/bin/bootstrap-kernel.sh"]
     assert facts["Config"].get("Volumes") is None
-    assert facts["Size"] - base["Size"] < LIMIT
+    *added, _ = shared_engine.client.history(image)  # the oldest layer is its base
+    assert sum(layer["Size"] for layer in added) < LIMIT
     assert not [name for name in facts["Config"]["Env"] if name.startswith("PIP_")]
+
+
+def test_two_builds_have_the_same_files(shared_engine: Any, image: str) -> None:
+    client = shared_engine.client
+    again = f"{engine_images.REPOSITORY}-again:1"
+    engine_images.build(client, again, nocache=True)
+    try:
+        assert files_of(client, again) == files_of(client, image)
+    finally:
+        client.remove_image(again, force=True)
+
+
+def files_of(client: Any, image: str) -> dict[str, tuple[Any, ...]]:
+    """Return what is known of each file of an image but its time, by its path."""
+    container = client.create_container(image, labels=[engine_images.LABEL])["Id"]
+    found = {}
+    try:
+        with tempfile.TemporaryFile() as archive:
+            for piece in client.export(container):
+                archive.write(piece)
+            archive.seek(0)
+            with tarfile.open(fileobj=archive) as tar:
+                for entry in tar:
+                    file = tar.extractfile(entry) if entry.isfile() else None
+                    digest = hashlib.sha256(file.read()).hexdigest() if file else entry.linkname
+                    found[entry.name] = (entry.type, oct(entry.mode), entry.uid, entry.gid, digest)
+    finally:
+        client.remove_container(container)
+    return found
 
 
 def test_it_holds_what_is_pinned_and_nothing_of_its_making(start: Any) -> None:

@@ -24,7 +24,7 @@ from jupyter_client.session import Session
 if TYPE_CHECKING:
     from conftest import Host, Kernel
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.pythons]
 
 Run = Callable[[Any, str], dict[str, str]]
 PORT_NAMES = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port", "comm_port")
