@@ -6,46 +6,53 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from benchmarks import adoption, docker, kubernetes, kubernetes_scale, local, server
 from benchmarks.measuring import Row
 
+SUITES: Mapping[str, Callable[[Path], Awaitable[list[Row]]]] = {
+    "launch": lambda _: local.launch(),
+    "execute": lambda _: local.execute(),
+    "responses": lambda _: local.waiting_response_server(),
+    "idle": lambda _: local.idle(),
+    "listing": local.listing,
+    "server-listing": server.listing,
+    "server-start": server.start,
+    "server-idle": server.idle,
+    "server-adoption": adoption.adoption,
+    "docker-launch": docker.launch,
+    "docker-execute": lambda _: docker.execute(),
+    "docker-crowd": lambda _: docker.crowd(),
+    "docker-idle": docker.idle,
+    "kubernetes-launch": kubernetes.launch,
+    "kubernetes-execute": lambda _: kubernetes.execute(),
+    "kubernetes-forward": lambda _: kubernetes.forward(),
+    "kubernetes-crowd": lambda _: kubernetes.crowd(),
+    "kubernetes-failure": lambda _: kubernetes.failure(),
+    "kubernetes-idle": kubernetes.idle,
+    "kubernetes-memory": lambda _: kubernetes.memory(),
+    "kubernetes-scale": kubernetes_scale.scale,
+}
+"""By name; each has a folder to itself. The page "Measurements" of the site says what they measure."""
+
 
 async def main(chosen: list[str]) -> None:
+    unknown = [name for name in chosen if name not in SUITES]
+    if unknown:
+        sys.exit(f"there is no benchmark '{unknown[0]}'; they are: {', '.join(SUITES)}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # Everything but listing sees the kernels of this environment alone.
         for kind in ("DATA", "RUNTIME", "CONFIG"):
             os.environ[f"JUPYTER_{kind}_DIR"] = str(folder / kind.lower())
         (folder / "runtime").mkdir(mode=0o700)
-        suites: dict[str, Callable[[], Awaitable[list[Row]]]] = {
-            "launch": local.launch,
-            "execute": local.execute,
-            "responses": local.waiting_response_server,
-            "idle": local.idle,
-            "listing": lambda: local.listing(folder / "specs"),
-            "server-listing": lambda: server.listing(folder / "server-listing"),
-            "server-start": lambda: server.start(folder / "server-start"),
-            "server-idle": lambda: server.idle(folder / "server-idle"),
-            "server-adoption": lambda: adoption.adoption(folder / "server-adoption"),
-            "docker-launch": lambda: docker.launch(folder),
-            "docker-execute": docker.execute,
-            "docker-crowd": docker.crowd,
-            "docker-idle": lambda: docker.idle(folder),
-            "kubernetes-launch": lambda: kubernetes.launch(folder),
-            "kubernetes-execute": kubernetes.execute,
-            "kubernetes-forward": kubernetes.forward,
-            "kubernetes-crowd": kubernetes.crowd,
-            "kubernetes-failure": kubernetes.failure,
-            "kubernetes-idle": lambda: kubernetes.idle(folder),
-            "kubernetes-memory": kubernetes.memory,
-            "kubernetes-scale": lambda: kubernetes_scale.scale(folder),
-        }
         print(f"{'':<58} {'ours':>11} {'theirs':>11}  {'ratio':>6}     limit")
-        for suite in chosen or suites:
-            for row in await suites[suite]():
+        for suite in dict.fromkeys(chosen) or SUITES:
+            own = folder / suite
+            own.mkdir()
+            for row in await SUITES[suite](own):
                 print(row, flush=True)
 
 

@@ -14,12 +14,12 @@ import random
 import secrets
 import sys
 import tarfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.kernels import COMMAND, Ours, connect, end_all, processor_seconds, round_trip, time_and_end
+from benchmarks.kernels import COMMAND, Ours, end_all, processor_seconds, round_trips, time_and_end
 from benchmarks.measuring import Row, alternate
 from benchmarks.peer import ROOT, peer_host
 from benchmarks.relay import CountingRelay
@@ -121,18 +121,15 @@ async def launch(folder: Path, rounds: int = 15) -> list[Row]:
         peer_image: str = await asyncio.to_thread(make_peer_image, client)
         in_peer_image = _ours(peer_image, name="measured-in-theirs")
 
-        def launching(kernels: Ours) -> Callable[[], Awaitable[float]]:
-            return lambda: time_and_end(kernels.start, lambda manager: manager.kill())
-
         async def floor() -> float:
             kernel = Floor(client, image)
             return await time_and_end(kernel.start, lambda _: kernel.stop())
 
-        rows = [await alternate("docker launch to kernel_info reply / SDK alone", launching(ours), floor, 1.10, rounds)]
+        rows = [await alternate("docker launch to kernel_info reply / SDK alone", ours.measure, floor, 1.10, rounds)]
         gateway = client.inspect_network("bridge")["IPAM"]["Config"][0]["Gateway"]
         async with peer_host(folder / "peer", "docker_specapp", peer_image, {"GP_RESPONSE_IP": gateway}) as peer:
             name = "docker launch / gateway_provisioners"
-            rows.append(await alternate(name, launching(in_peer_image), peer, 0.50, max(10, rounds // 2)))
+            rows.append(await alternate(name, in_peer_image.measure, peer, 0.50, max(10, rounds // 2)))
         return rows
 
 
@@ -140,13 +137,10 @@ async def execute(rounds: int = 400) -> list[Row]:
     """One `pass` over a ready kernel, to its reply."""
     async with _engine() as (client, ours, image):
         manager, floor = await ours.start(), Floor(client, image)
-        clients = [await connect(connection) for connection in (manager.connection, await floor.start())]
         try:
-            mine, other = map(round_trip, clients)
-            return [await alternate("docker execute round trip / SDK alone", mine, other, 1.05, rounds)]
+            name = "docker execute round trip / SDK alone"
+            return [await round_trips(name, manager.connection, await floor.start(), rounds)]
         finally:
-            for each in clients:
-                each.stop_channels()
             await manager.kill()
             await floor.stop()
 

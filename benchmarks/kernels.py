@@ -6,14 +6,15 @@ import asyncio
 import json
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
-from benchmarks.measuring import Measurement, timed
+from benchmarks.measuring import Measurement, Row, alternate, timed
 from remote_kernel_provider.connection.info import ConnectionInfo
 from remote_kernel_provider.host import system_identity
 from remote_kernel_provider.launch import ProgressCallback
@@ -59,9 +60,25 @@ class Ours:
         """Start one, and wait for its first reply."""
         return await self.provider.start(self.spec, self.request(), progress=progress)
 
+    async def measure(self) -> float:
+        """Measure the start of one, and end it."""
+        return await time_and_end(self.start, lambda manager: manager.kill())
+
     def request(self) -> ClientRequest:
         """Ask for another one."""
         return ClientRequest(str(uuid.uuid4()), system_identity(), encryption="disabled")
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Have some variables in this process's environment while the body runs."""
+    before = dict(os.environ)
+    os.environ |= variables
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ |= before
 
 
 async def time_and_end(start: Callable[[], Awaitable[Any]], end: Callable[[Any], Awaitable[object]]) -> float:
@@ -85,18 +102,27 @@ async def connect(connection: ConnectionInfo) -> AsyncKernelClient:
     return client
 
 
-def round_trip(client: AsyncKernelClient) -> Measurement:
-    """Measure one `pass`, to its reply."""
+async def round_trips(name: str, ours: ConnectionInfo, theirs: ConnectionInfo, rounds: int) -> Row:
+    """Measure one `pass` to its reply, over a kernel of ours and another."""
+    clients = [await connect(connection) for connection in (ours, theirs)]
 
-    async def run() -> None:
-        await client.execute("pass", reply=True, timeout=10)
+    def round_trip(client: AsyncKernelClient) -> Measurement:
+        async def run() -> None:
+            await client.execute("pass", reply=True, timeout=10)
 
-    return lambda: timed(run)
+        return lambda: timed(run)
+
+    try:
+        mine, other = map(round_trip, clients)
+        return await alternate(name, mine, other, 1.05, rounds)
+    finally:
+        for client in clients:
+            client.stop_channels()
 
 
-def processor_seconds() -> float:
-    """Return the processor time that this process has used."""
-    times = psutil.Process().cpu_times()
+def processor_seconds(pid: int | None = None) -> float:
+    """Return the processor time that a process has used, by default this one."""
+    times = psutil.Process(pid).cpu_times()
     return times.user + times.system
 
 

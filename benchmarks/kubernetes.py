@@ -13,14 +13,14 @@ import statistics
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.kernels import Ours, connect, end_all, processor_seconds, round_trip, time_and_end
-from benchmarks.measuring import Measurement, Row, alternate
+from benchmarks.kernels import Ours, connect, end_all, environment, processor_seconds, round_trips, time_and_end
+from benchmarks.measuring import Row, alternate
 from benchmarks.peer import ROOT, peer_host
 from benchmarks.pod_floor import Floor
 from kubernetes_kernel_provider.provider import KubernetesKernelProvider
@@ -94,10 +94,6 @@ async def on_the_cluster() -> AsyncIterator[Bench]:
             await asyncio.to_thread(cluster.kubectl, "delete", "namespace", namespace, "--timeout=120s")
 
 
-def _launching(kernels: Ours) -> Measurement:
-    return lambda: time_and_end(kernels.start, lambda manager: manager.kill())
-
-
 async def launch(folder: Path, rounds: int = 15) -> list[Row]:
     """From the call to the reply of a kernel_info request of one's own, on all sides.
 
@@ -106,15 +102,16 @@ async def launch(folder: Path, rounds: int = 15) -> list[Row]:
     async with on_the_cluster() as bench, AsyncExitStack() as stack:
         floor = await bench.floor(stack)
         name = "kubernetes launch to kernel_info reply / client alone"
-        ours = _launching(bench.ours())
-        rows = [await alternate(name, ours, lambda: time_and_end(floor.start, floor.stop), 1.10, rounds)]
+        rows = [
+            await alternate(name, bench.ours().measure, lambda: time_and_end(floor.start, floor.stop), 1.10, rounds)
+        ]
         image = await asyncio.to_thread(_peer_image, bench.cluster)
         peer = await stack.enter_async_context(
             peer_host(folder / "peer", "k8s_specapp", image, _peer_environment(bench.namespace))
         )
         in_peer_image = bench.ours(image, "measured-in-theirs")
         name = "kubernetes launch / gateway_provisioners"
-        rows.append(await alternate(name, _launching(in_peer_image), peer, 0.50, rounds))
+        rows.append(await alternate(name, in_peer_image.measure, peer, 0.50, rounds))
         return rows
 
 
@@ -145,17 +142,9 @@ async def execute(rounds: int = 400) -> list[Row]:
         floor = await bench.floor(stack)
         manager, other = await bench.ours().start(), await floor.start()
         name = "kubernetes execute round trip / client alone"
-        return [await _round_trips(name, (manager.connection, other[1]), rounds)]
-
-
-async def _round_trips(name: str, connections: Sequence[ConnectionInfo], rounds: int) -> Row:
-    clients = [await connect(connection) for connection in connections]
-    try:
-        ours, theirs = map(round_trip, clients)
-        return await alternate(name, ours, theirs, 1.05, rounds)
-    finally:
-        for client in clients:
-            client.stop_channels()
+        row = await round_trips(name, manager.connection, other[1], rounds)
+        await manager.kill()  # followed until then, which its host must not end before
+        return [row]
 
 
 async def forward(rounds: int = 400) -> list[Row]:
@@ -167,20 +156,9 @@ async def forward(rounds: int = 400) -> list[Row]:
         pod, connection = await floor.start()
         forwarded = await stack.enter_async_context(_kubectl_port_forward(bench, pod, connection))
         name = "kubernetes execute over port-forward / kubectl"
-        row = await _round_trips(name, (manager.connection, forwarded), rounds)
+        row = await round_trips(name, manager.connection, forwarded, rounds)
         await manager.kill()  # the host's WebSockets end before its client does
         return [row]
-
-
-@contextmanager
-def environment(**variables: str) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ |= variables
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ |= before
 
 
 @asynccontextmanager

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
 
-import psutil
-from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
-from benchmarks.measuring import Row, alternate, timed
+from benchmarks.kernels import end_all, environment, processor_seconds, round_trips, time_and_end
+from benchmarks.measuring import Measurement, Row, alternate, timed
 from remote_kernel_provider.connection.channels import KernelChannels
 from remote_kernel_provider.connection.info import ConnectionInfo
 from remote_kernel_provider.connection.reported import ResponseServer
@@ -48,28 +45,11 @@ async def _start_theirs() -> AsyncKernelManager:
 async def launch(rounds: int = 20) -> list[Row]:
     """From the call to the reply of a kernel_info request on a socket of our own, on both sides."""
 
-    def ours(encryption: str) -> Callable[[], Any]:
-        async def measure() -> float:
-            started: list[RemoteKernelManager] = []
-
-            async def start() -> None:
-                started.append(await _start_ours(encryption))
-
-            seconds = await timed(start)
-            await started[0].kill()
-            return seconds
-
-        return measure
+    def ours(encryption: str) -> Measurement:
+        return lambda: time_and_end(lambda: _start_ours(encryption), lambda manager: manager.kill())
 
     async def theirs() -> float:
-        started: list[AsyncKernelManager] = []
-
-        async def start() -> None:
-            started.append(await _start_theirs())
-
-        seconds = await timed(start)
-        await started[0].shutdown_kernel(now=True)
-        return seconds
+        return await time_and_end(_start_theirs, lambda manager: manager.shutdown_kernel(now=True))
 
     return [
         await alternate("launch to kernel_info reply / jupyter_client", ours("disabled"), theirs, 1.10, rounds),
@@ -80,26 +60,10 @@ async def launch(rounds: int = 20) -> list[Row]:
 async def execute(rounds: int = 400) -> list[Row]:
     """One `pass` over a ready kernel, to its reply."""
     ours, theirs = await _start_ours(), await _start_theirs()
-    mine = AsyncKernelClient()
-    mine.load_connection_info({**ours.connection.to_json(), "key": ours.connection.key.encode()})  # type: ignore[typeddict-item]
-    other = theirs.client()
     try:
-        for client in (mine, other):
-            client.start_channels()
-            await client.wait_for_ready(timeout=30)
-
-        def round_trip(client: AsyncKernelClient) -> Callable[[], Any]:
-            async def run() -> None:
-                await client.execute("pass", reply=True, timeout=10)
-
-            return lambda: timed(run)
-
-        return [
-            await alternate("execute round trip / jupyter_client", round_trip(mine), round_trip(other), 1.05, rounds)
-        ]
+        other = ConnectionInfo.from_json(theirs.get_connection_info())
+        return [await round_trips("execute round trip / jupyter_client", ours.connection, other, rounds)]
     finally:
-        mine.stop_channels()
-        other.stop_channels()
         await ours.kill()
         await theirs.shutdown_kernel(now=True)
 
@@ -113,7 +77,6 @@ async def listing(folder: Path, rounds: int = 15) -> list[Row]:
         spec.mkdir(parents=True)
         (spec / "kernel.json").write_text(json.dumps({**fields, "metadata": {}}))
         (spec / "local_kernel.json").write_text(json.dumps({**fields, "metadata": {"lifecycle_manager": lifecycle}}))
-    os.environ["JUPYTER_PATH"] = str(folder)
     known = LocalKernelProvider()
 
     async def first() -> None:
@@ -125,18 +88,14 @@ async def listing(folder: Path, rounds: int = 15) -> list[Row]:
     async def theirs() -> None:
         assert len(KernelSpecManager().get_all_specs()) >= SPECS
 
-    return [
-        await alternate(
-            f"list {SPECS} specs, the first time / get_all_specs",
-            lambda: timed(first),
-            lambda: timed(theirs),
-            1.0,
-            rounds,
-        ),
-        await alternate(
-            f"list {SPECS} specs, again / get_all_specs", lambda: timed(again), lambda: timed(theirs), 0.1, rounds
-        ),
-    ]
+    def stock() -> Awaitable[float]:
+        return timed(theirs)
+
+    with environment(JUPYTER_PATH=str(folder)):
+        name = f"list {SPECS} specs, the first time / get_all_specs"
+        rows = [await alternate(name, lambda: timed(first), stock, 1.0, rounds)]
+        name = f"list {SPECS} specs, again / get_all_specs"
+        return [*rows, await alternate(name, lambda: timed(again), stock, 0.1, rounds)]
 
 
 async def waiting_response_server(rounds: int = 40, messages: int = 200) -> list[Row]:
@@ -189,18 +148,15 @@ async def idle() -> list[Row]:
     try:
         await asyncio.sleep(3)
         timers = await PRIVATE_LOOP.call(_timers())
-        process = psutil.Process()
-        before = process.cpu_times()
+        used = processor_seconds()
         await asyncio.sleep(IDLE_SECONDS)
-        after = process.cpu_times()
-        used = (after.user + after.system) - (before.user + before.system)
-        percent = 100 * used / IDLE_SECONDS
+        percent = 100 * (processor_seconds() - used) / IDLE_SECONDS
         return [
             Row(f"{IDLE_KERNELS} kernels idle: the host's processor", percent, None, 0.5, 1),
-            Row(f"{IDLE_KERNELS} kernels idle: timers of ours (count, not %)", float(timers), None, 0, 1),
+            Row(f"{IDLE_KERNELS} kernels idle: timers of ours", float(timers), None, 0, 1, unit=""),
         ]
     finally:
-        await asyncio.gather(*(kernel.kill() for kernel in kernels))
+        await end_all(kernels)
 
 
 async def _timers() -> int:

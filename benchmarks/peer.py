@@ -6,8 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
-import venv
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +13,6 @@ from pathlib import Path
 from benchmarks.measuring import Measurement
 
 ROOT = Path(__file__).parents[1]
-PEER = "gateway_provisioners[docker,k8s]==0.5.0"
 IMAGES_PROGRAMS = "/opt/kernel/bin"
 """Where the peer's image has its Python: its host gives pods all of its own environment, the search path too."""
 HOST = Path(__file__).with_name("gateway_provisioners_host.py")
@@ -78,12 +75,7 @@ async def peer_host(
 
 
 def _peer_python() -> Path:
-    """Return the Python of an environment that holds the peer, made once."""
-    folder = ROOT / ".cache" / "gateway-provisioners-{}.{}".format(*sys.version_info)
-    python = folder / "bin/python"
-    complete = folder / "complete"
-    if not complete.exists() or complete.read_text() != PEER:
-        venv.create(folder, clear=True, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", PEER], check=True)
-        complete.write_text(PEER)
-    return python
+    """Return the Python of the tests' environment that holds the peer."""
+    from environments import PEER, environment
+
+    return environment("gateway-provisioners", *PEER, required_by="REQUIRE_PEERS") / "bin/python"

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import psutil
-
 from benchmarks import serving
+from benchmarks.kernels import processor_seconds
 from benchmarks.measuring import Row, alternate, timed
 from benchmarks.serving import Server, add_specs
+from remote_kernel_provider.kernelspecs.stock import stanza_for
 
 SPECS = 1000
 EXTENSION = "remote_kernel_provider.jupyter.server"
@@ -40,8 +40,7 @@ async def listing(folder: Path, rounds: int = 9) -> list[Row]:
         spec.mkdir(parents=True)
         metadata = {}
         if number % 2:
-            config = {"kernel": f"local/kernel{number}"}
-            metadata = {"kernel_provisioner": {"provisioner_name": "remote-kernel-provisioner", "config": config}}
+            metadata = {"kernel_provisioner": stanza_for(f"local/kernel{number}")}
             (spec / "local_kernel.json").write_text(json.dumps(fields))
         (spec / "kernel.json").write_text(json.dumps({**fields, "metadata": metadata}))
 
@@ -83,21 +82,19 @@ async def idle(folder: Path) -> list[Row]:
     """Processor time of the server, per cent of one core, that fifty kernels of ours which do nothing add."""
     add_specs(folder, "tiny", "remote_kernel_provider.testing.tiny_kernel")
 
-    async def used(server: Server) -> float:
-        process = psutil.Process(server.pid)
-        before = process.cpu_times()
+    async def percent(server: Server) -> float:
+        used = processor_seconds(server.pid)
         await asyncio.sleep(IDLE_SECONDS)
-        after = process.cpu_times()
-        return 100 * (after.user + after.system - before.user - before.system) / IDLE_SECONDS
+        return 100 * (processor_seconds(server.pid) - used) / IDLE_SECONDS
 
     async with serve(folder, with_extension=True) as server:
         await server.end(await server.start("remote-tiny"))
         await asyncio.sleep(5)
-        alone = await used(server)
+        alone = await percent(server)
         for _ in range(IDLE_KERNELS // 5):
             await asyncio.gather(*(server.start("remote-tiny") for _ in range(5)))
         await asyncio.sleep(5)
-        with_kernels = await used(server)
+        with_kernels = await percent(server)
         return [
             Row("the server without kernels: its processor", alone, None, 0.5, 1),
             Row(f"{IDLE_KERNELS} remote kernels idle: the server's processor", with_kernels, None, 0.5, 1),

@@ -18,6 +18,8 @@ from typing import Any
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import websocket_connect
 
+from remote_kernel_provider.kernelspecs.stock import stanza_for
+
 TOKEN = "a-token-for-benchmarks"
 PATIENCE = 60.0
 """Seconds that a server has to answer."""
@@ -96,8 +98,7 @@ def add_specs(folder: Path, name: str, module: str) -> None:
     """Write an ordinary spec, and one of ours that runs the same module."""
     argv = [sys.executable, "-m", module, "-f", "{connection_file}"]
     fields = {"display_name": name, "language": "python", "argv": argv}
-    stanza = {"provisioner_name": "remote-kernel-provisioner", "config": {"kernel": f"local/remote-{name}"}}
-    stock = {**fields, "metadata": {"kernel_provisioner": stanza}}
+    stock = {**fields, "metadata": {"kernel_provisioner": stanza_for(f"local/remote-{name}")}}
     for kernel, files in (
         (name, {"kernel.json": fields}),
         (f"remote-{name}", {"kernel.json": stock, "local_kernel.json": fields}),
