@@ -39,6 +39,7 @@ default_role = "code"
 html_theme = "furo"
 html_title = "remote kernel providers"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 html_show_copyright = False
 html_copy_source = False

@@ -55,7 +55,7 @@ class _Generated(SphinxDirective):
         head += self._row(header)
         body += [self._row(row) for row in rows]
         group += [head, body]
-        table = nodes.table(classes=["generated"])
+        table = nodes.table(classes=["generated", "colwidths-given"])
         table += group
         return table
 
@@ -119,7 +119,7 @@ class ConfigKeysTable(_Generated):
     def run(self) -> list[nodes.Node]:
         """Make a table."""
         header = ("key", "meaning", "a client sets it by", "takes effect on")
-        return [self.table(header, map(_config_key_cells, CONFIG_KEYS), (20, 40, 25, 15))]
+        return [self.table(header, map(_config_key_cells, CONFIG_KEYS), (25, 32, 29, 14))]
 
 
 def _config_key_cells(key: ConfigKey) -> Sequence[str]:

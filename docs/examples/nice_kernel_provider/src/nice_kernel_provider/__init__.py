@@ -1,4 +1,4 @@
-"""A kernel provider in 100 lines: kernels of this machine at low priority, each started by `nice`."""
+"""A small kernel provider that is whole: kernels of this machine at low priority, each started by `nice`."""
 
 import asyncio
 import contextlib
@@ -17,12 +17,13 @@ from remote_kernel_provider.connection.info import Route
 from remote_kernel_provider.errors import KernelGoneError, LaunchError
 from remote_kernel_provider.files import write_private
 from remote_kernel_provider.kernelspecs.config_keys import CONFIG_KEYS, LOCAL, ConfigKey
-from remote_kernel_provider.lifecycle import KernelMemory, KernelResource, KernelStatus, LifecycleManager, Phase
+from remote_kernel_provider.lifecycle import KernelResource, KernelStatus, LifecycleManager, Phase
 from remote_kernel_provider.local.ports import LOOPBACK, PortPool
 from remote_kernel_provider.local.process import WatchedProcess, machine, spawn, start_time
 from remote_kernel_provider.local.records import KernelFolder, LocalRecord, folders
 from remote_kernel_provider.parameters.environment import inherited_environment
 from remote_kernel_provider.provider import RemoteKernelProvider
+from remote_kernel_provider.sealing import MemorySeal
 
 
 class NiceLifecycleManager(LifecycleManager):
@@ -32,6 +33,7 @@ class NiceLifecycleManager(LifecycleManager):
 
     def __init__(self, settings, identity):
         super().__init__(settings, identity)
+        self._seal = MemorySeal(identity)
         self._pool = PortPool()
         self._ports = {}
         self._processes = {}
@@ -54,7 +56,7 @@ class NiceLifecycleManager(LifecycleManager):
             folder.make()
             if memory:
                 write_private(folder.connection_file, json.dumps(memory.connection.to_json()).encode())
-                self._write(resource, memory)
+                folder.write_memory(self._seal.seal(resource.id, memory))
             command = request.command(connection_file=str(folder.connection_file))
             program = shutil.which(command[0], path=environment["PATH"])
             if program is None:
@@ -110,13 +112,10 @@ class NiceLifecycleManager(LifecycleManager):
         return Route(LOOPBACK, tuple(ports))
 
     async def remember(self, resource, memory):
-        self._write(resource, memory)
+        self._folder(resource).write_memory(self._seal.seal(resource.id, memory))
 
     async def recall(self, resource):
-        seal, _, content = (self._folder(resource).memory() or b"").partition(b"\n")
-        if not self._identity.is_sealed(resource.id.encode() + content, seal.decode(errors="replace")):
-            raise KernelGoneError(f"nothing that this user's host wrote is kept of kernel {resource.kernel_id}")
-        return KernelMemory.from_bytes(content)
+        return self._seal.open(resource, resource.id, self._folder(resource).memory())
 
     async def reassign(self, resource, owner):
         record = self._folder(resource).record()
@@ -129,11 +128,6 @@ class NiceLifecycleManager(LifecycleManager):
     async def close(self):
         for process in self._processes.values():
             process.stop_watching()
-
-    def _write(self, resource, memory):
-        content = memory.to_bytes()
-        seal = self._identity.seal(resource.id.encode() + content)
-        self._folder(resource).write_memory(seal.encode() + b"\n" + content)
 
     def _process(self, resource):
         """Return the kernel's process, also one that another host started; None when nothing is left of it."""
