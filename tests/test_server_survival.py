@@ -350,6 +350,15 @@ def test_kernels_are_deleted_when_the_server_is_stopped(servers):
     server.home.assert_nothing_left()
 
 
+async def test_a_server_ends_whose_kernels_clients_have_left(servers):
+    server = servers()
+    async with Tab(server, server.start_kernel("tiny")):
+        pass  # what comes for it from now on is kept, for as long as the server lives
+    server.process.terminate()
+    assert server.process.wait(15) == 0
+    server.home.assert_nothing_left()
+
+
 def test_a_cluster_keeps_kernels_by_default(servers):
     server = servers(KUBERNETES_SERVICE_HOST="127.0.0.1")
     kernel = server.start_kernel("tiny")

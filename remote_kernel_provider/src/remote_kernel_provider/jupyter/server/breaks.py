@@ -65,7 +65,8 @@ class Line:
     def _monitor(self, channel: str, socket: zmq.Socket[bytes]) -> None:
         address = f"inproc://remote-kernel-line-{id(self)}-{channel}"
         socket.monitor(address, zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_MONITOR_STOPPED)
-        listening = zmq.Socket(zmq.Context.shadow(socket.context.underlying), zmq.PAIR)
+        # Of the server's own context, which closes its sockets at its end, and waits for any other for ever.
+        listening = socket.context.socket(zmq.PAIR, socket_class=zmq.Socket)
         listening.linger = 0
         listening.connect(address)
         events = ZMQStream(listening)
