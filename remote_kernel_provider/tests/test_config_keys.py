@@ -47,7 +47,8 @@ def test_what_is_accepted(key, value, expected):
         ("volumes", "x"), ("volumes", {"a": 1}), ("volumes", "5"), ("volumes", "- &a x\n- *a"),
         ("volumes", "- 2026-01-01"), ("volumes", "- !!binary aGk="), ("volumes", "- !!python/name:os.system"),
         ("volumes", "- .nan"), ("volumes", "- a\n--- b"), ("volumes", "[" * 5000),
-        ("volumes", "[" * 5000 + "]" * 5000), ("volumes", "- " * 5000), ("volumes", "\0"), ("volumes", "[a," * 5000),
+        ("volumes", "[" * 5000 + "]" * 5000), ("volumes", "[" * 101 + "]" * 101),
+        ("volumes", "- " * 5000), ("volumes", "\0"), ("volumes", "[a," * 5000),
         ("handshake", "Reported"), ("handshake", ["assigned"]), ("image_name", 5), ("image_name", None),
     ],
 )  # fmt: skip

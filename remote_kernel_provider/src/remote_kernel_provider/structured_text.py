@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 MOST_BRACKETS = 1000
 """Brackets of a YAML text: what a parser needs for them grows with their square. JSON can have any number."""
+MOST_LEVELS = 100
+"""Lists and objects within each other, far more than any manifest has; how many a parser bears is its version's."""
+
+_TOO_DEEP = "it is nested too deep"
 
 
 def parse_structure(text: str) -> Any:
@@ -18,11 +23,23 @@ def parse_structure(text: str) -> Any:
         When it is neither.
     """
     try:
-        return json.loads(text, parse_constant=refuse_constant)
+        structure = json.loads(text, parse_constant=refuse_constant)
     except RecursionError:
-        raise ValueError("it is nested too deep") from None
+        raise ValueError(_TOO_DEEP) from None
     except ValueError:
-        return _parse_yaml(text)
+        structure = _parse_yaml(text)
+    level = [structure]
+    for _ in range(MOST_LEVELS):
+        level = [item for each in level for item in _items(each)]
+    if level:
+        raise ValueError(_TOO_DEEP)
+    return structure
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def refuse_constant(word: str) -> None:
