@@ -18,6 +18,7 @@ from cluster.images import ROOT
 from cluster.running import Cluster
 from host_image import HOST_IMAGE, build_host_image
 
+from kubernetes_kernel_provider import following
 from kubernetes_kernel_provider.client.api import ClusterClient
 from kubernetes_kernel_provider.client.rules import KERNELS_RESOURCES, Rule, remedy_of, to_add
 from kubernetes_kernel_provider.names import own_namespace
@@ -219,6 +220,7 @@ def test_each_verb_is_used(in_namespace, users, used, tmp_path, monkeypatch):
         monkeypatch.setenv(f"JUPYTER_{kind}_DIR", str(tmp_path / kind.lower()))
     monkeypatch.setenv("KUBECONFIG", str(users.kubeconfig("host", shipped("Role")["rules"])))
     monkeypatch.setenv("RKP_KUBERNETES_ROUTE", "port-forward")
+    monkeypatch.setattr(following, "SLOW", 0.0)  # else nobody asks for events where pods start fast
     host = Host(load_settings(), "server-1")
     kernels = Kernels(KubernetesKernelProvider(host), tmp_path / "data" / "kernels", "", CONFIG)
     command = ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}")
