@@ -32,6 +32,7 @@ autosummary_generate = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"
+autodoc_use_type_comments = False
 numpydoc_show_class_members = False
 # What single backticks mean in our docstrings.
 default_role = "code"

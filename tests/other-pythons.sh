@@ -20,12 +20,15 @@ for version in 3.10 3.11 3.12 3.13; do
   environment=.venv-$version
   if [ ! -e "$environment/.ready" ] || [ remote_kernel_provider/pyproject.toml -nt "$environment/.ready" ]; then
     "$python" -m venv --without-pip "$environment"
-    .venv/bin/pip --python "$environment/bin/python" install --quiet \
+    export PIP_PYTHON=$environment/bin/python UV_PYTHON=$environment/bin/python
+    ${PIP:-.venv/bin/pip} install --quiet \
       -e "./remote_kernel_provider[test]" -e "./launchers[python]" matplotlib
     touch "$environment/.ready"
   fi
-  # The slow ones on the oldest and the newest.
+  # The slow ones on the oldest and the newest; two hundred kernels more say nothing of a Python.
   chosen="not slow or pythons"
   [ "$version" = 3.12 ] && chosen="not slow"
-  "$environment/bin/python" -m pytest -q "$@" -m "$chosen" remote_kernel_provider/tests launchers/tests
+  "$environment/bin/python" -m pytest -q "$@" -m "$chosen" \
+    --deselect remote_kernel_provider/tests/test_local_contract.py::TestLocal::test_a_crowd_leaves_nothing_behind \
+    remote_kernel_provider/tests launchers/tests
 done

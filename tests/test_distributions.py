@@ -5,6 +5,7 @@ import configparser
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,8 @@ SHARED_DATA = {
 """What is installed beside the packages: it enables the server extension."""
 LAB = "remote_kernel_provider-1.0.0.dev0.data/data/share/jupyter/labextensions/remote-kernel-provider-labextension/"
 """Where the wheel has what JupyterLab loads."""
+PIP = shlex.split(os.environ.get("PIP", "")) or [sys.executable, "-m", "pip"]
+"""What installs packages, as the Makefile says."""
 IMPORTED_AS = {
     "ipython-genutils": "ipython_genutils",
     "jupyter-kernel-mgmt": "jupyter_kernel_mgmt",
@@ -136,7 +139,8 @@ class Environment:
 
     def install(self, *wheels: Wheel, extras: str = "") -> None:
         files = (f"{wheel.file}{extras}" for wheel in wheels)
-        run(sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", "--no-compile", *files)
+        here = {"PIP_PYTHON": str(self.python), "UV_PYTHON": str(self.python)}
+        run(*PIP, "install", "--quiet", *files, PIP_NO_COMPILE="1", **here)
 
     def installed(self) -> set[str]:
         listed = run(sys.executable, "-m", "pip", "--python", self.python, "list", "--format=freeze")
@@ -186,6 +190,14 @@ def environment(tmp_path) -> Environment:
     return Environment(tmp_path / "environment")
 
 
+@pytest.fixture(scope="module")
+def with_core(wheels, tmp_path_factory) -> Environment:
+    """An environment with the core; what the backends and the server's extra need comes into it test by test."""
+    environment = Environment(tmp_path_factory.mktemp("core") / "environment")
+    environment.install(wheels["remote_kernel_provider"])
+    return environment
+
+
 @pytest.mark.parametrize("folder", PACKAGES)
 def test_a_wheel_holds_the_package_alone(wheels, folder):
     wheel = wheels[folder]
@@ -208,31 +220,39 @@ def test_the_metadata_says_what_users_and_indexes_need(wheels, folder):
     assert wheel.entry_points == ENTRY_POINTS.get(folder, {})
 
 
-@pytest.mark.parametrize("folder", ["remote_kernel_provider", "launchers"])
+@pytest.mark.parametrize("folder", PACKAGES)
 def test_the_metadata_declares_what_the_code_imports_and_nothing_else(wheels, folder):
     wheel = wheels[folder]
     assert wheel.imported() - wheel.declared(extras=True) == set()
     assert wheel.declared(extras=False) - wheel.imported() - set(FOR_ANOTHER) == set()
 
 
-def test_the_core_works_alone(wheels, environment, tmp_path):
+def test_the_core_works_alone(wheels, with_core):
     core = wheels["remote_kernel_provider"]
-    environment.install(core)
-    environment.check()
-    assert environment.installed().isdisjoint({"docker", "kubernetes", "ipykernel", "jupyter-server", "pytest"})
+    with_core.check()
+    assert with_core.installed().isdisjoint({"docker", "kubernetes", "ipykernel", "jupyter-server", "pytest"})
     for_extras = f"{core.package}.testing", f"{core.package}.jupyter.server."
-    assert "remote_kernel_provider.launch" in environment.import_everything(core.package, *for_extras)
-    run(environment.python, "-c", LOAD_ENTRY_POINTS, core.name)
-    assert "install" in run(environment.scripts / "jupyter-local-kernelspec", "--help")
-    assert "doctor" in run(environment.scripts / "jupyter-remote-kernel", "--help")
+    assert "remote_kernel_provider.launch" in with_core.import_everything(core.package, *for_extras)
+    run(with_core.python, "-c", LOAD_ENTRY_POINTS, core.name)
+    assert "install" in run(with_core.scripts / "jupyter-local-kernelspec", "--help")
+    assert "doctor" in run(with_core.scripts / "jupyter-remote-kernel", "--help")
 
 
-def test_the_server_extension_is_active_once_it_is_installed(wheels, environment):
+@pytest.mark.parametrize("folder", ["docker_kernel_provider", "kubernetes_kernel_provider"])
+def test_a_backend_works_with_the_core(wheels, with_core, folder):
+    backend = wheels[folder]
+    with_core.install(backend)
+    with_core.check()
+    with_core.import_everything(backend.package)
+    run(with_core.python, "-c", LOAD_ENTRY_POINTS, backend.name)
+
+
+def test_the_server_extension_is_active_once_it_is_installed(wheels, with_core):
     core = wheels["remote_kernel_provider"]
-    environment.install(core, extras="[server]")
-    environment.check()
-    environment.import_everything(core.package, f"{core.package}.testing")
-    listed = run(environment.scripts / "jupyter-server", "extension", "list", both=True)
+    with_core.install(core, extras="[server]")
+    with_core.check()
+    with_core.import_everything(core.package, f"{core.package}.testing")
+    listed = run(with_core.scripts / "jupyter-server", "extension", "list", both=True)
     assert re.search(r"remote_kernel_provider\.jupyter\.server \S*enabled", listed)
     assert re.search(r"remote_kernel_provider\.jupyter\.server .*OK", listed)
 
@@ -279,12 +299,3 @@ def test_the_launchers_work_alone(wheels, environment):
     assert "kernel_launchers.listener" in imported
     run(environment.python, "-c", LOAD_ENTRY_POINTS, launchers.name)
     assert "--response-address" in run(environment.scripts / "launch-ipykernel", "--help")
-
-
-@pytest.mark.parametrize("folder", ["docker_kernel_provider", "kubernetes_kernel_provider"])
-def test_a_backend_needs_the_core_alone(wheels, environment, folder):
-    backend = wheels[folder]
-    environment.install(wheels["remote_kernel_provider"], backend)
-    environment.check()
-    environment.import_everything(backend.package)
-    run(environment.python, "-c", LOAD_ENTRY_POINTS, backend.name)

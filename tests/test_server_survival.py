@@ -21,6 +21,7 @@ pytest.importorskip("jupyter_server", reason="Jupyter Server is not installed")
 from engine.ports import free_port
 from jupyter_homes import eventually
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
+from jupyter_servers import WITHOUT_FRONTENDS
 from tornado.httpclient import HTTPError, HTTPRequest
 from tornado.websocket import WebSocketClosedError, websocket_connect
 
@@ -59,6 +60,7 @@ class Server:
                     f"--ServerApp.port_retries={self.port - self._wanted}",
                     f"--ServerApp.root_dir={self.home.work}",
                     f"--IdentityProvider.token={TOKEN}",
+                    WITHOUT_FRONTENDS,
                 ],
                 env={**self.home.environment, **self._environment, **environment},
                 cwd=self.home.work,
