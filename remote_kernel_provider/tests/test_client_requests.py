@@ -4,6 +4,7 @@ import pytest
 
 from remote_kernel_provider.errors import ParameterError, UnauthorizedError
 from remote_kernel_provider.host import Host
+from remote_kernel_provider.jupyter.provisioner import RemoteKernelProvisioner
 from remote_kernel_provider.local.provider import LocalKernelProvider
 from remote_kernel_provider.parameters.environment import (
     inherited_environment,
@@ -37,6 +38,17 @@ class TestEnvironment:
         values, environment = split_parameters({"KERNEL_MEMORY": "1Gi", "KERNEL_": "x", "kernel_a": "y", "A": "z"})
         assert values == {"memory": "1Gi"}
         assert environment == {"KERNEL_": "x", "kernel_a": "y", "A": "z"}
+
+
+class TestStockClients:
+    """The keyword arguments of a kernel manager's `start_kernel`, as they reach the provisioner."""
+
+    def test_every_way_to_say_a_parameter(self):
+        provisioner = RemoteKernelProvisioner(kernel_id="my-id", kernel_spec=None)
+        params = {"memory": "1Gi", "KERNEL_CPUS": 2}
+        request = provisioner._request({"env": {"KERNEL_GPUS": "1", "A": "1"}, "launch_params": params}, "")
+        assert request.values == {"gpus": "1", "memory": "1Gi", "cpus": 2}
+        assert request.environment == {"A": "1"}
 
 
 class TestKernelMgmtClients:

@@ -218,6 +218,10 @@ class TestPolicy:
             with pytest.raises(RefusedError, match="is refused: the operator's maximum is"):
                 resolve(values, settings={"maxima": maxima})
 
+    def test_what_is_too_much_is_said_as_people_write_it(self, resolve):
+        with pytest.raises(RefusedError, match=r"launch_timeout 100 is refused: the operator's maximum is 60; "):
+            resolve({"launch_timeout": "100"}, settings={"maxima": {"launch_timeout": 60}})
+
     def test_a_maximum_binds_the_spec_too(self, resolve):
         with pytest.raises(RefusedError, match=r"memory 3Gi is refused"):
             resolve(spec={"config": {"memory": "3Gi"}}, settings={"maxima": {"memory": "2Gi"}})

@@ -15,7 +15,7 @@ from docker_kernel_provider.events import EventStream
 from docker_kernel_provider.labels import APPLICATION
 from docker_kernel_provider.status import GONE, UNREACHABLE, ended_with_engine, status_of, stopped
 from remote_kernel_provider.lifecycle import KernelStatus, Phase
-from remote_kernel_provider.private_loop import end_task
+from remote_kernel_provider.private_loop import end_task, within
 
 _STOP = str(int(signal.SIGTERM))
 """What an engine sends first to a container that has to end."""
@@ -130,7 +130,7 @@ class Watch:
                 self._stream = EventStream(await self._engine.client(), self._subject.events, self)
                 is_connected = False
                 with suppress(asyncio.TimeoutError):
-                    is_connected = await asyncio.wait_for(self._stream.until_tried(), ANSWER_DEADLINE)
+                    is_connected = await within(ANSWER_DEADLINE, self._stream.until_tried())
                 if not is_connected:
                     raise unreachable(await self._engine.location())
 

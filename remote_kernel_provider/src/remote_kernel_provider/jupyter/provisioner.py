@@ -178,8 +178,9 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
 
     def _request(self, kwargs: Mapping[str, Any], profile: str) -> ClientRequest:
         passed = passed_by_client(kwargs.get("env") or {}, os.environ)
-        values, environment = split_parameters(passed)
-        values.update(kwargs.get("launch_params") or {})
+        from_environment, environment = split_parameters(passed)
+        as_variables, by_name = split_parameters(kwargs.get("launch_params") or {})
+        values = {**from_environment, **as_variables, **by_name}
         return ClientRequest(
             kernel_id=str(self.kernel_id),
             identity=self._identity(values),

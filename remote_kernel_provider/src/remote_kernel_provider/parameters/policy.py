@@ -97,7 +97,7 @@ def check_policy(config: Mapping[str, Any], spec: KernelSpec, settings: RemoteKe
         key = _key(name, "maxima")
         if key.name in config and _maximum(key, maximum) < _number(key, config[key.name]):
             raise RefusedError(
-                f"{name} {config[key.name]} is refused: the operator's maximum is {maximum}; ask for less",
+                f"{name} {_written(config[key.name])} is refused: the operator's maximum is {maximum}; ask for less",
                 parameter=key.parameter,
             )
     for name, patterns in settings.allowed_values.items():
@@ -120,6 +120,11 @@ def _key(name: str, setting: str) -> ConfigKey:
 
 def _number(key: ConfigKey, value: Any) -> Decimal:
     return parse_quantity(value) if key.expected == "quantity" else Decimal(str(value))
+
+
+def _written(value: object) -> object:
+    """Return a value as people write it: 100, where seconds are kept as 100.0."""
+    return f"{value:g}" if isinstance(value, float) else value
 
 
 def _maximum(key: ConfigKey, value: Any) -> Decimal:
