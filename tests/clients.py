@@ -55,9 +55,43 @@ def printed(file: Path) -> str:
     return "".join(output.text for output in outputs(file) if output.output_type == "stream")
 
 
+def assert_nbclient_reports(home, kernel_name: str) -> None:
+    """Run a notebook with a cell that raises by nbclient; the cells after it run, too."""
+    file = write_notebook(home, kernel_name, "print('before')", "1 / 0", "print('after')")
+    program = f"""
+import nbclient, nbformat
+notebook = nbformat.read({str(file)!r}, 4)
+nbclient.NotebookClient(notebook, allow_errors=True).execute()
+nbformat.write(notebook, {str(file)!r})
+"""
+    home.python(program)
+    assert printed(file) == "before\nafter\n"
+    assert [output.ename for output in outputs(file) if output.output_type == "error"] == ["ZeroDivisionError"]
+
+
+def assert_papermill_passes(home, kernel_name: str) -> None:
+    """Run a notebook with a parameter by papermill."""
+    pytest.importorskip("papermill")
+    file = write_notebook(home, kernel_name, "print('the sum is', sum(range(count)))", parameters="count = 1")
+    result = home.work / "result.ipynb"
+    home.run(sys.executable, "-m", "papermill", file, result, "--kernel", kernel_name, "-p", "count", "11")
+    assert printed(result) == "the sum is 55\n"
+
+
+def assert_console_runs(home, kernel_name: str) -> None:
+    """Type into `jupyter console`."""
+    pytest.importorskip("jupyter_console")
+    typed = "import os\nprint('run by', os.environ['KERNEL_NAME'])\nexit\n"
+    ran = home.run("jupyter", "console", f"--kernel={kernel_name}", "--simple-prompt", typed=typed)
+    assert re.search(rf"run by \w+/{kernel_name}\n", ran.stdout)
+
+
 def assert_conforms(home, kernel_name: str) -> None:
     """Run Jupyter's conformance suite for kernels; all of it passes."""
     pytest.importorskip("jupyter_kernel_test")
     result = home.run(sys.executable, CONFORMANCE, "--verbose", env={"TESTED_KERNEL": kernel_name}, seconds=240)
     assert result.stderr.count("... ok") + 1 == int(re.search(r"^Ran (\d+) tests", result.stderr, re.MULTILINE)[1])
     assert result.stderr.endswith("OK (skipped=1)\n")  # a part of test_history that ipykernel's own test leaves out
+
+
+STOCK_CLIENTS = (assert_nbclient_reports, assert_papermill_passes, assert_console_runs)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from clients import LIVED, assert_conforms, live_in_container
+from clients import LIVED, STOCK_CLIENTS, assert_conforms, live_in_container
 from engine.images import DEBIAN
 from engine.peer_image import make_peer_image, peer_spec
 from engine.python_image import make_python_image
@@ -120,6 +120,11 @@ def test_all_that_a_launch_script_is_told_reaches_the_launcher(docker_home, swar
     (folder / file).write_text(json.dumps(spec))
     ran = docker_home.run("jupyter", "remote-kernel", "run", "--kernel", f"docker/{form}", "-c", TOLD)
     assert json.loads(ran.stdout) == ["40000..41000", "lazy", CLASS, True, "hello"]
+
+
+@pytest.mark.parametrize("assert_it_runs", STOCK_CLIENTS)
+def test_stock_clients(docker_home, engine, assert_it_runs):
+    assert_it_runs(docker_home, install(docker_home, make_python_image(engine.client), "clients"))
 
 
 def test_the_conformance_suite_of_jupyter_passes(docker_home, engine):

@@ -1,11 +1,10 @@
 """Jupyter's own clients on kernels in pods of a real cluster, and an image that knows nothing of us."""
 
 import json
-import sys
 import urllib.error
 
 import pytest
-from clients import LIVED, assert_conforms, live_in_container, outputs, printed, write_notebook
+from clients import LIVED, STOCK_CLIENTS, assert_conforms, live_in_container, outputs, printed, write_notebook
 from cluster.fixtures import IMAGE
 from cluster.loading import load_from_engine
 from engine.images import DEBIAN
@@ -53,32 +52,9 @@ def test_jupyter_execute_runs_a_notebook_with_a_plot(pods, kernel_name):
     assert any("image/svg+xml" in output.get("data", {}) for output in outputs(result))
 
 
-def test_nbclient_reports_the_cell_that_raises(pods, kernel_name):
-    file = write_notebook(pods.home, kernel_name, "print('before')", "1 / 0", "print('after')")
-    program = f"""
-import nbclient, nbformat
-notebook = nbformat.read({str(file)!r}, 4)
-nbclient.NotebookClient(notebook, allow_errors=True).execute()
-nbformat.write(notebook, {str(file)!r})
-"""
-    pods.home.python(program)
-    assert printed(file) == "before\nafter\n"
-    assert [output.ename for output in outputs(file) if output.output_type == "error"] == ["ZeroDivisionError"]
-
-
-def test_papermill_passes_parameters(pods, kernel_name):
-    pytest.importorskip("papermill")
-    file = write_notebook(pods.home, kernel_name, "print('the sum is', sum(range(count)))", parameters="count = 1")
-    result = pods.home.work / "result.ipynb"
-    pods.home.run(sys.executable, "-m", "papermill", file, result, "--kernel", kernel_name, "-p", "count", "11")
-    assert printed(result) == "the sum is 55\n"
-
-
-def test_jupyter_console_runs_what_is_typed(pods, kernel_name):
-    pytest.importorskip("jupyter_console")
-    typed = "import os\nprint('run by', os.environ['KERNEL_NAME'])\nexit\n"
-    ran = pods.home.run("jupyter", "console", f"--kernel={kernel_name}", "--simple-prompt", typed=typed)
-    assert f"run by k8skp/{kernel_name}\n" in ran.stdout
+@pytest.mark.parametrize("assert_it_runs", STOCK_CLIENTS)
+def test_stock_clients(pods, kernel_name, assert_it_runs):
+    assert_it_runs(pods.home, kernel_name)
 
 
 def test_a_spec_with_the_peers_script_runs_inside_the_host(pods):

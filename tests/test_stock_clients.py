@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from clients import assert_conforms, outputs, printed, write_notebook
+from clients import assert_conforms, assert_console_runs, assert_papermill_passes, outputs, printed, write_notebook
 
 pytestmark = pytest.mark.slow
 
@@ -114,12 +114,8 @@ def test_nbclient_reports_the_cell_that_raises(home, notebook):
     assert "ZeroDivisionError" in stopped.stderr
 
 
-def test_papermill_passes_parameters(home, notebook, kernel_name):
-    pytest.importorskip("papermill")
-    file = notebook("print('the sum is', sum(range(count)))", parameters="count = 1")
-    result = home.work / "result.ipynb"
-    home.run(sys.executable, "-m", "papermill", file, result, "--kernel", kernel_name, "-p", "count", "11")
-    assert printed(result) == "the sum is 55\n"
+def test_papermill_passes_parameters(home, kernel_name):
+    assert_papermill_passes(home, kernel_name)
 
 
 def test_jupyter_run_runs_a_script(home, kernel_name):
@@ -129,10 +125,7 @@ def test_jupyter_run_runs_a_script(home, kernel_name):
 
 
 def test_jupyter_console_runs_what_is_typed(home, kernel_name):
-    pytest.importorskip("jupyter_console")
-    typed = "import os\nprint('run by', os.environ['KERNEL_NAME'])\nexit\n"
-    command = [JUPYTER, "console", f"--kernel={kernel_name}", "--simple-prompt"]
-    assert f"run by local/{kernel_name}\n" in home.run(*command, typed=typed).stdout
+    assert_console_runs(home, kernel_name)
 
 
 def test_the_client_on_which_qtconsole_stands_starts_interrupts_and_restarts(home, kernel_name):
