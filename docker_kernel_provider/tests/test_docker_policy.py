@@ -17,7 +17,7 @@ from docker_kernel_provider.provider import DockerKernelProvider, DockerSwarmAli
 from docker_kernel_provider.route import way_to
 from docker_kernel_provider.status import explain_refusal, status_of
 from remote_kernel_provider.configuration import RemoteKernelSettings
-from remote_kernel_provider.errors import ParameterError, RefusedError
+from remote_kernel_provider.errors import ConfigurationError, ParameterError, RefusedError
 from remote_kernel_provider.lifecycle import KernelResource, Phase
 from remote_kernel_provider.owner import Owner
 from remote_kernel_provider.testing.kernels import Kernels
@@ -169,6 +169,63 @@ class TestLocation:
     def test_the_environment_beats_the_context(self):
         said = locate("", {"DOCKER_HOST": "unix:///not/there.sock", "DOCKER_CONTEXT": "nowhere"})
         assert (said.source, said.machine, said.is_absent) == ("DOCKER_HOST", "", True)
+
+    def test_nothing_says_where_it_is(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+        assert locate("", {}).source == "the default"
+        with pytest.raises(ConfigurationError, match="no Docker context 'lab'"):
+            locate("", {"DOCKER_CONTEXT": "lab"})
+
+    def test_the_persons_own_context(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+        file = tmp_path / "config.json"
+        file.write_text("{}")
+        assert locate("", {}).source == "the default"
+        from docker.context import ContextAPI
+
+        ContextAPI.create_context("lab", host="tcp://lab:2375")
+        file.write_text('{"currentContext": "lab"}')
+        assert locate("", {}).source == "the Docker context 'lab'"
+        assert locate("", {"DOCKER_CONTEXT": "default"}).source == "the default"
+
+    def test_certificates(self, tmp_path):
+        (tmp_path / "ca.pem").touch()
+        for name in ("cert.pem", "key.pem"):
+            (tmp_path / name).touch()
+        said = locate("tcp://far:2376", {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path)})
+        assert said.tls.ca_cert == str(tmp_path / "ca.pem")
+        assert locate("tcp://far:2376", {"DOCKER_TLS_VERIFY": ""}).tls is None
+        with pytest.raises(ConfigurationError, match="cannot be read"):
+            locate("tcp://far:2376", {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path / "nowhere")})
+
+    def test_without_an_engine_nobody_waits_for_its_client(self, tmp_path):
+        code = """
+import asyncio, sys
+from remote_kernel_provider.configuration import RemoteKernelSettings
+from remote_kernel_provider.errors import RemoteKernelError
+from remote_kernel_provider.host import Host
+from remote_kernel_provider.owner import OwnerSelector
+
+async def ask(host):
+    for name in ("docker", "docker-swarm"):
+        print(await host.lifecycle(name).find(OwnerSelector()))
+        try:
+            await host.lifecycle(name).describe()
+        except RemoteKernelError as error:
+            print(error)
+    await host.close()
+
+asyncio.run(ask(Host(RemoteKernelSettings(data_folder=sys.argv[1]))))
+print({"docker", "requests", "urllib3"} & set(sys.modules))
+"""
+        said = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+        *answers, imported = said.stdout.splitlines()
+        assert imported == "set()"
+        for found, error in (answers[:2], answers[2:]):
+            assert found == "[]"
+            assert "docker.sock (DOCKER_HOST) cannot be reached (No such file or directory); start it" in error
 
     def test_a_context(self, tmp_path, monkeypatch):
         (tmp_path / "config.json").write_text("{}")

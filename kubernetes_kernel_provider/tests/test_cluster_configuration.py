@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -19,6 +21,32 @@ pytestmark = pytest.mark.usefixtures("no_cluster")
 async def test_no_kubeconfig_and_no_pod():
     with pytest.raises(NoClusterError, match="set KUBECONFIG"):
         await load_configuration()
+
+
+def test_without_a_cluster_nobody_waits_for_its_client(tmp_path):
+    code = """
+import asyncio, sys
+from remote_kernel_provider.configuration import RemoteKernelSettings
+from remote_kernel_provider.errors import ConfigurationError
+from remote_kernel_provider.host import Host
+from remote_kernel_provider.owner import OwnerSelector
+
+async def ask(host):
+    manager = host.lifecycle("kubernetes")
+    print(await manager.find(OwnerSelector()), await manager.find_abandoned(), await manager.clear(dry_run=True))
+    try:
+        await manager.describe()
+    except ConfigurationError as error:
+        print(error)
+    await host.close()
+
+asyncio.run(ask(Host(RemoteKernelSettings(data_folder=sys.argv[1]))))
+print({"kubernetes", "aiohttp", "jinja2", "yaml"} & set(sys.modules))
+"""
+    said = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
+    found, error, imported = said.splitlines()
+    assert (found, imported) == ("[] [] []", "set()")
+    assert error.endswith("; set KUBECONFIG")
 
 
 async def test_the_kubeconfig_is_read_when_it_is_needed(write_kubeconfig):

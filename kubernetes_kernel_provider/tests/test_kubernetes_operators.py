@@ -20,6 +20,7 @@ from host_image import HOST_IMAGE, build_host_image
 
 from kubernetes_kernel_provider import following
 from kubernetes_kernel_provider.client.api import ClusterClient
+from kubernetes_kernel_provider.client.connections import Connections
 from kubernetes_kernel_provider.client.rules import KERNELS_RESOURCES, Rule, remedy_of, to_add
 from kubernetes_kernel_provider.names import own_namespace
 from kubernetes_kernel_provider.permissions import FOR_HOSTS, FOR_KERNELS, FOR_NAMESPACES
@@ -191,25 +192,25 @@ RUN = ("jupyter", "remote-kernel", "run", "--kernel", KERNEL, "-c", "print(6 * 7
 def used(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str, str]]:
     """What hosts of this process ask of API servers: group, resource and verb of each request, as RBAC names them."""
     used: set[tuple[str, str, str]] = set()
-    call, websocket = ClusterClient._call, ClusterClient.websocket
+    ask, websocket = Connections.ask, ClusterClient.websocket
 
     def note(path: str, *asked: str) -> None:
         match = re.fullmatch(r"(/api/v1|/apis/([^/]+)/[^/]+)/namespaces/[^/]+/([^/]+)(/[^/]+(/[^/]+)?)?", path)
         if match is not None:
             used.update((match[2] or "", match[3] + (match[5] or ""), verb) for verb in asked)
 
-    async def recorded_call(self, client, method, path, query, *others, **options):
+    async def recorded_request(self, method, path, query, *others):
         collection = {"GET": "watch" if "watch" in (query or {}) else "list", "POST": "create"}
         of_one = {"GET": "get", "PATCH": "patch", "DELETE": "delete"}
         is_one = re.search(r"/namespaces/[^/]+/[^/]+/.+", path)
         note(path, (of_one if is_one else collection)[method])
-        return await call(self, client, method, path, query, *others, **options)
+        return await ask(self, method, path, query, *others)
 
     def recorded_websocket(self, path, **options):
         note(path, "get", "create")  # the API server asks for both
         return websocket(self, path, **options)
 
-    monkeypatch.setattr(ClusterClient, "_call", recorded_call)
+    monkeypatch.setattr(Connections, "ask", recorded_request)
     monkeypatch.setattr(ClusterClient, "websocket", recorded_websocket)
     return used
 

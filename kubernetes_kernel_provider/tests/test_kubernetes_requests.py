@@ -3,7 +3,7 @@
 import pytest
 from cluster.fixtures import Namespace
 
-from kubernetes_kernel_provider.client.api import ClusterClient
+from kubernetes_kernel_provider.client.connections import Connections
 from remote_kernel_provider.testing.kernels import Kernels
 from remote_kernel_provider.testing.waiting import until
 
@@ -14,15 +14,15 @@ PYTHON = ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}")
 def asked(in_namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What this process asks of API servers, events aside: those are asked for where a start is slow."""
     asked: list[str] = []
-    call = ClusterClient._call
+    ask = Connections.ask
 
-    async def recorded(self, client, method, path, query, *others, **options):
+    async def recorded(self, method, path, query, *others):
         if not path.endswith("/events"):
             verb = "WATCH" if "watch" in (query or {}) else method
             asked.append(f"{verb} {path.replace(in_namespace.name, 'OWN')}")
-        return await call(self, client, method, path, query, *others, **options)
+        return await ask(self, method, path, query, *others)
 
-    monkeypatch.setattr(ClusterClient, "_call", recorded)
+    monkeypatch.setattr(Connections, "ask", recorded)
     return asked
 
 

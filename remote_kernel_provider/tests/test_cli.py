@@ -52,6 +52,20 @@ print([name for name in heavy if name in sys.modules])
     assert all(lazy.summary in " ".join(said.split()) for lazy in COMMANDS.values())
 
 
+def test_looking_for_kernels_imports_no_client(tmp_path):
+    code = """
+import sys
+from remote_kernel_provider.cli.main import cli
+for command in ("ps", "sweep"):
+    cli.main([command], prog_name="jupyter remote-kernel", standalone_mode=False)
+heavy = ("jupyter_client", "tornado", "nbformat", "jupyter_kernel_mgmt", "kubernetes", "aiohttp", "docker", "requests")
+print([name for name in heavy if name in sys.modules])
+"""
+    environment = os.environ | {"JUPYTER_DATA_DIR": str(tmp_path)}
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert said.stdout.endswith("[]\n")
+
+
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_each_command_has_its_summary_and_an_example(name: str):
     found = cli.get_command(click.Context(cli), name)

@@ -113,13 +113,14 @@ class Engine:
             base_url = f"unix://{await self.tunnel.open()}"
         async with self._connecting:
             if self._client is None:
+                _check_socket(location)
                 self._client = await self._in_thread(self._threads, lambda: _connect(base_url, location.tls))
             return self._client
 
     async def location(self) -> EngineLocation:
         """Return where the engine is; asks nobody but this machine's files and environment."""
         if self._location is None:
-            self._location = await self._in_thread(self._threads, lambda: locate(self._setting))
+            self._location = await asyncio.wrap_future(self._threads.submit(locate, self._setting))
         return self._location
 
     async def facts(self) -> EngineFacts:
@@ -186,6 +187,15 @@ def _innermost(error: BaseException) -> str:
         reason = inner
     words = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
     return words or type(reason).__name__
+
+
+def _check_socket(location: EngineLocation) -> None:
+    """Say of an engine whose socket is not there what the SDK would say, without importing it."""
+    if location.socket is not None:
+        try:
+            location.socket.stat()
+        except OSError as error:
+            raise unreachable(location, error) from None
 
 
 def _connect(base_url: str, tls: Any) -> APIClient:

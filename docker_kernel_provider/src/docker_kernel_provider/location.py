@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from remote_kernel_provider.errors import ConfigurationError
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
+DEFAULT_CONTEXT = "default"
 
 
 @dataclass(frozen=True)
@@ -59,33 +60,51 @@ class EngineLocation:
 def locate(setting: str, environment: Mapping[str, str] = os.environ) -> EngineLocation:
     """Find the engine: the setting beats `DOCKER_HOST`, that a context, and that the default socket.
 
-    Blocks: it imports the SDK and reads files.
+    Blocks: where certificates or a context are named, it imports the SDK, which reads their files.
 
     Raises
     ------
     ConfigurationError
         When what is said cannot be read.
     """
-    from docker.context import ContextAPI
-    from docker.utils import kwargs_from_env
-    from docker.utils.config import find_config_file
-
     try:
-        if setting or environment.get("DOCKER_HOST"):
-            said = kwargs_from_env({**environment, **({"DOCKER_HOST": setting} if setting else {})})
+        if host := setting or environment.get("DOCKER_HOST"):
             source = "the setting docker_host" if setting else "DOCKER_HOST"
-            return EngineLocation(said["base_url"], source, said.get("tls"))
-        # Without a configuration of the person's the SDK would look for contexts in the working directory.
-        has_none = find_config_file() is None and environment.get("DOCKER_CONTEXT", "default") != "default"
-        context = None if has_none else ContextAPI.get_context(environment.get("DOCKER_CONTEXT"))
-        if context is None:
-            raise ConfigurationError(
-                f"there is no Docker context '{environment.get('DOCKER_CONTEXT')}'; list them: docker context ls"
-            )
-        if context.name == "default":
-            return EngineLocation(DEFAULT_HOST, "the default")
-        return EngineLocation(context.Host, f"the Docker context '{context.name}'", context.TLSConfig)
+            return EngineLocation(host, source, _certificates(environment))
+        return _of_context(environment.get("DOCKER_CONTEXT"))
     except ConfigurationError:
         raise
     except Exception as error:  # noqa: BLE001  # the SDK raises plain Exceptions where a context's file is damaged
         raise ConfigurationError(f"where the Docker engine is cannot be read: {error}; see docker_host") from None
+
+
+def _certificates(environment: Mapping[str, str]) -> Any:
+    if not (environment.get("DOCKER_TLS_VERIFY") or environment.get("DOCKER_CERT_PATH")):
+        return None
+    from docker.utils import kwargs_from_env
+
+    return kwargs_from_env(environment).get("tls")
+
+
+def _of_context(name: str | None) -> EngineLocation:
+    if name is None and not any(file.exists() for file in _configurations()):
+        name = DEFAULT_CONTEXT
+    if name == DEFAULT_CONTEXT:
+        return EngineLocation(DEFAULT_HOST, "the default")
+    from docker.context import ContextAPI
+    from docker.utils.config import find_config_file
+
+    # Without a configuration of the person's the SDK would look for contexts in the working directory.
+    context = ContextAPI.get_context(name) if find_config_file() else None
+    if context is None:
+        raise ConfigurationError(f"there is no Docker context '{name}'; list them: docker context ls")
+    if context.name == DEFAULT_CONTEXT:
+        return EngineLocation(DEFAULT_HOST, "the default")
+    return EngineLocation(context.Host, f"the Docker context '{context.name}'", context.TLSConfig)
+
+
+def _configurations() -> list[Path]:
+    """Return the files in which the SDK looks for the person's context."""
+    own = os.environ.get("DOCKER_CONFIG")
+    home = Path.home()
+    return [*([Path(own) / "config.json"] if own else []), home / ".docker" / "config.json", home / ".dockercfg"]

@@ -11,9 +11,9 @@ from typing import ClassVar, TypeVar
 
 from kubernetes_kernel_provider.checks import check_cluster
 from kubernetes_kernel_provider.client.api import MERGE_PATCH, ClusterClient, Document, Query
-from kubernetes_kernel_provider.client.configuration import NoClusterError
 from kubernetes_kernel_provider.client.errors import ClusterError, ClusterUnreachableError
 from kubernetes_kernel_provider.client.list_watch import Changes
+from kubernetes_kernel_provider.client.location import NoClusterError
 from kubernetes_kernel_provider.client.patience import until_answered
 from kubernetes_kernel_provider.creation import Creator
 from kubernetes_kernel_provider.deaths import Deaths

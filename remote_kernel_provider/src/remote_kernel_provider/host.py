@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +118,13 @@ class Host:
         ConfigurationError
             When it is not installed or cannot be loaded.
         """
+        if name in self._lifecycles:
+            return self._lifecycles[name]
+        return self._lifecycle(name, entry_points(group=LIFECYCLE_GROUP))
+
+    def _lifecycle(self, name: str, points: EntryPoints) -> LifecycleManager:
         if name not in self._lifecycles:
-            self._lifecycles[name] = _load(name)(self.settings, self.identity)
+            self._lifecycles[name] = _load(name, points)(self.settings, self.identity)
         return self._lifecycles[name]
 
     def active_lifecycles(self) -> list[LifecycleManager]:
@@ -129,9 +134,10 @@ class Host:
     def lifecycles(self) -> dict[str, LifecycleManager]:
         """Return every installed lifecycle manager that can be loaded; the others cost one warning each."""
         found = {}
-        for point in entry_points(group=LIFECYCLE_GROUP):
+        points = entry_points(group=LIFECYCLE_GROUP)  # once: it reads the files of every installed distribution
+        for point in points:
             try:
-                found[point.name] = self.lifecycle(point.name)
+                found[point.name] = self._lifecycle(point.name, points)
             except ConfigurationError as error:
                 log.warning("%s", error)
         return found
@@ -178,8 +184,7 @@ def data_folder(settings: RemoteKernelSettings) -> Path:
     return Path(settings.data_folder or Path(jupyter_data_dir()) / "remote-kernels")
 
 
-def _load(name: str) -> type[LifecycleManager]:
-    points = entry_points(group=LIFECYCLE_GROUP)
+def _load(name: str, points: EntryPoints) -> type[LifecycleManager]:
     by_class = {_class_name(point): point for point in points}
     point = next((point for point in points if point.name == name), by_class.get(name))
     if point is None:

@@ -1,23 +1,26 @@
-"""`ClusterClient`: requests to the API server, with dicts, over the official client's configuration and pool."""
+"""`ClusterClient`: requests to the API server, with dicts, over the official client's configuration and pool.
+
+The official client is imported when there is a cluster to be asked, and not with this module.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
-from typing import Any
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
-from kubernetes.aio.client import ApiClient
-
-from kubernetes_kernel_provider.client.configuration import LoadedConfiguration, load_configuration
-from kubernetes_kernel_provider.client.connections import Connections
 from kubernetes_kernel_provider.client.errors import ClientClosedError, ClusterError, ClusterUnreachableError
-from kubernetes_kernel_provider.client.rules import remedy_of_socket
+from kubernetes_kernel_provider.client.location import find_kubeconfig
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from kubernetes_kernel_provider.client.configuration import LoadedConfiguration
+    from kubernetes_kernel_provider.client.connections import Connections
 
 REQUEST_TIMEOUT = 30.0
 """Seconds that the API server has to answer."""
@@ -25,10 +28,12 @@ REQUEST_TIMEOUT = 30.0
 PARALLEL = 100
 """Requests under way at a time; the others wait. Watches and WebSockets do not count: they last."""
 
-HEARTBEAT = 30.0
-"""Seconds between two pings on a WebSocket; one that is not answered ends it."""
+WITHIN_TIME = {"total": REQUEST_TIMEOUT}
 
-UNAUTHORIZED, FORBIDDEN = 401, 403
+UNAUTHORIZED = 401
+
+BINARY = 0x2
+"""The type of a WebSocket's frames that hold data, by its number in RFC 6455."""
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -67,8 +72,9 @@ class ClusterClient:
         async with self._loading:
             current = self._current
             if current is None and not self._is_closed:
-                loaded = await load_configuration(self._context)
-                current = await asyncio.to_thread(Connections, loaded)  # it reads certificates
+                find_kubeconfig()  # where there is no cluster, nobody waits for what talks to clusters
+                connect = await asyncio.to_thread(_client_library)
+                current = await connect(self._context)
             if current is None or self._is_closed:
                 raise ClientClosedError
             self._current = current
@@ -109,17 +115,12 @@ class ClusterClient:
         ClusterError
             With the cluster's own words.
         """
-        timeout = aiohttp.ClientTimeout(REQUEST_TIMEOUT)
-        async with (
-            self._turns,
-            self._answer(method, path, query, body, content_type, timeout, accept) as answer,
-        ):
+        async with self._turns, self._answer(method, path, query, body, content_type, accept) as answer:
             return _document(await answer.read(), answer.status)
 
     async def text(self, path: str, *, query: Query | None = None) -> str:
         """Return an answer that is no document, such as a log."""
-        timeout = aiohttp.ClientTimeout(REQUEST_TIMEOUT)
-        async with self._turns, self._answer("GET", path, query, None, JSON, timeout) as answer:
+        async with self._turns, self._answer("GET", path, query) as answer:
             return (await answer.read()).decode(errors="replace")
 
     @asynccontextmanager
@@ -133,8 +134,8 @@ class ClusterClient:
         silence
             Seconds without a line after which the connection counts as dead.
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT, sock_read=silence)
-        async with self._answer("GET", path, query, None, JSON, timeout) as answer:
+        timeout = {"total": None, "sock_connect": REQUEST_TIMEOUT, "sock_read": silence}
+        async with self._answer("GET", path, query, timeout=timeout) as answer:
             yield _documents(answer)
 
     @asynccontextmanager
@@ -151,34 +152,15 @@ class ClusterClient:
         for is_last in (False, True):
             async with self._used() as connections:
                 try:
-                    async with self._socket(connections, path, query, protocol) as socket:
+                    socket = await connections.open_socket(path, query, protocol)
+                except ClusterError as error:
+                    if error.code != UNAUTHORIZED or is_last:
+                        raise
+                else:
+                    async with connections.talking(socket):
                         yield socket
                         return
-                except aiohttp.WSServerHandshakeError as error:
-                    if error.status != UNAUTHORIZED or is_last:
-                        words = f"the cluster refused {path}: {error.status} {error.message}"
-                        remedy = remedy_of_socket(path) if error.status == FORBIDDEN else ""
-                        raise ClusterError(f"{words}; {remedy}" if remedy else words, error.status) from None
-                except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-                    raise _unreachable(connections.loaded.client.host, error) from None
                 self._forget(connections)
-
-    @asynccontextmanager
-    async def _socket(
-        self, connections: Connections, path: str, query: Sequence[tuple[str, str]], protocol: str
-    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse[bool]]:
-        client = connections.client
-        _, url, headers, *_ = await client.param_serialize("GET", path, auth_settings=["BearerToken"])
-        async with connections.sockets.ws_connect(
-            f"{url}?{urlencode(query)}",
-            protocols=[protocol],
-            headers=headers,
-            proxy=client.configuration.proxy,
-            server_hostname=client.configuration.tls_server_name,
-            max_msg_size=0,
-            heartbeat=HEARTBEAT,
-        ) as socket:
-            yield socket
 
     @asynccontextmanager
     async def _answer(
@@ -186,19 +168,18 @@ class ClusterClient:
         method: str,
         path: str,
         query: Query | None,
-        body: Mapping[str, Any] | None,
-        content_type: str,
-        timeout: aiohttp.ClientTimeout,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = JSON,
         accept: str = JSON,
+        timeout: Mapping[str, Any] = WITHIN_TIME,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Give an answer that is no refusal; ask once more with fresh credentials when ours have run out."""
         for is_last in (False, True):
             async with self._used() as connections:
-                called = self._call(connections.client, method, path, query, body, content_type, timeout, accept)
-                answer = await called
+                answer = await connections.ask(method, path, query, body, content_type, accept, timeout)
                 with suppress(KeyError, ValueError):  # a proxy may have its own mind
                     self._skew = parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time()
-                async with _reading(answer):
+                async with connections.reading(answer):
                     if answer.status < 400:
                         yield answer
                         return
@@ -206,31 +187,6 @@ class ClusterClient:
                 if answer.status != UNAUTHORIZED or is_last:
                     raise ClusterError.from_status(_document(text, answer.status), answer.status)
                 self._forget(connections)
-
-    async def _call(
-        self,
-        client: ApiClient,
-        method: str,
-        path: str,
-        query: Query | None,
-        body: Mapping[str, Any] | None,
-        content_type: str,
-        timeout: aiohttp.ClientTimeout,
-        accept: str,
-    ) -> aiohttp.ClientResponse:
-        request = await client.param_serialize(
-            method,
-            path,
-            query_params=list((query or {}).items()),
-            header_params={"Accept": accept, "Content-Type": content_type},
-            body=body,
-            auth_settings=["BearerToken"],
-        )
-        try:
-            answer: aiohttp.ClientResponse = (await client.call_api(*request, _request_timeout=timeout)).response
-            return answer
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            raise _unreachable(client.configuration.host, error) from None
 
     def _forget(self, connections: Connections) -> None:
         """Load the configuration anew with the next request: tokens, certificates and plugins' answers run out."""
@@ -254,17 +210,6 @@ class ClusterClient:
                 await connections.close()
 
 
-@asynccontextmanager
-async def _reading(answer: aiohttp.ClientResponse) -> AsyncIterator[None]:
-    try:
-        yield
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-        raise _unreachable(f"{answer.url.scheme}://{answer.url.authority}", error) from None
-    finally:
-        # What was read to its end goes back into the pool; what was not is closed.
-        answer.release() if answer.content.at_eof() else answer.close()
-
-
 async def _documents(answer: aiohttp.ClientResponse) -> AsyncIterator[Document]:
     async for line in answer.content:
         yield _document(line, answer.status)
@@ -284,6 +229,8 @@ def _document(text: bytes, status: int) -> Document:
     )
 
 
-def _unreachable(host: str, error: BaseException) -> ClusterUnreachableError:
-    words = str(error) or type(error).__name__
-    return ClusterUnreachableError(f"the cluster at {host} cannot be reached: {words}; see `kubectl cluster-info`")
+def _client_library() -> Callable[[str], Awaitable[Connections]]:
+    """Import what talks to clusters, which takes half a second; return what makes connections."""
+    from kubernetes_kernel_provider.client.connections import connect
+
+    return connect

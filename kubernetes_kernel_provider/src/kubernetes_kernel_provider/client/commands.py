@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import aiohttp
-
-from kubernetes_kernel_provider.client.api import REQUEST_TIMEOUT, ClusterClient
+from kubernetes_kernel_provider.client.api import BINARY, REQUEST_TIMEOUT, ClusterClient
 from kubernetes_kernel_provider.client.errors import ClusterError, ClusterUnreachableError
 from remote_kernel_provider.private_loop import within
+
+if TYPE_CHECKING:
+    import aiohttp
 
 PROTOCOL = "v4.channel.k8s.io"
 STATUS_CHANNEL = 3
@@ -46,7 +48,7 @@ async def run_in_container(client: ClusterClient, pod: str, container: str, comm
 
 async def _exit_code(socket: aiohttp.ClientWebSocketResponse[bool]) -> int:
     async for frame in socket:
-        if frame.type is aiohttp.WSMsgType.BINARY and frame.data[:1] == bytes([STATUS_CHANNEL]):
+        if frame.type == BINARY and frame.data[:1] == bytes([STATUS_CHANNEL]):
             status = json.loads(frame.data[1:])
             if status.get("status") == "Success":
                 return 0

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import ipaddress
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,19 +17,16 @@ from kubernetes.aio.config import ConfigException, load_incluster_config
 from kubernetes.aio.config.exec_provider import ExecProvider
 from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
+from kubernetes_kernel_provider.client.location import NoClusterError, find_kubeconfig
 from remote_kernel_provider.errors import ConfigurationError
+
+__all__ = ["ACCOUNT", "PLUGIN_TIMEOUT", "LoadedConfiguration", "NoClusterError", "load_configuration"]
 
 PLUGIN_TIMEOUT = 60.0
 """Seconds that an exec plugin of a kubeconfig may take."""
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds its service account."""
-
-DEFAULT_KUBECONFIG = "~/.kube/config"
-
-
-class NoClusterError(ConfigurationError):
-    """Nothing says which cluster is meant: there is neither a kubeconfig nor a pod around this host."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +64,8 @@ async def load_configuration(context: str = "") -> LoadedConfiguration:
     ConfigurationError
         Says what is missing or what failed; never is a request left to go out anonymous instead.
     """
-    paths = os.environ.get("KUBECONFIG") or DEFAULT_KUBECONFIG
-    if any(Path(path).expanduser().exists() for path in paths.split(os.pathsep) if path):
-        loaded = await _from_kubeconfig(paths, context)
-    elif os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
-        loaded = await asyncio.to_thread(_from_service_account)
-    else:
-        raise NoClusterError(f"there is no cluster to run kernels on: no kubeconfig at {paths}; set KUBECONFIG")
+    paths = find_kubeconfig()
+    loaded = await (_from_kubeconfig(paths, context) if paths else asyncio.to_thread(_from_service_account))
     _settle_proxy(loaded)
     # From 3.13 on, Python asks for extensions that the CAs of many clusters lack, and that kubectl does not ask for.
     loaded.client.disable_strict_ssl_verification = True

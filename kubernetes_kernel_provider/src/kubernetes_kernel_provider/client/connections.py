@@ -1,20 +1,34 @@
-"""`Connections`: the connections that one loaded configuration leads to, for as long as somebody uses them."""
+"""`Connections`: the connections that one loaded configuration leads to, for as long as somebody uses them.
+
+Importing this module imports the official client and its HTTP library, which takes half a second: `ClusterClient` does
+so when it is first used.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.rest import RESTClientObject
 
-from kubernetes_kernel_provider.client.configuration import LoadedConfiguration
+from kubernetes_kernel_provider.client.configuration import LoadedConfiguration, load_configuration
+from kubernetes_kernel_provider.client.errors import ClusterError, ClusterUnreachableError
 from kubernetes_kernel_provider.client.lean_connector import LeanConnector
+from kubernetes_kernel_provider.client.rules import remedy_of_socket
 from remote_kernel_provider.errors import ConfigurationError
 
 IDLE = 5.0
 """Seconds after which a connection is closed that no request uses."""
+
+HEARTBEAT = 30.0
+"""Seconds between two pings on a WebSocket; one that is not answered ends it."""
+
+FORBIDDEN = 403
 
 
 class _Pool(RESTClientObject):
@@ -61,12 +75,103 @@ class Connections:
         self._sockets: aiohttp.ClientSession | None = None
         self._users = 0
 
-    @property
-    def sockets(self) -> aiohttp.ClientSession:
-        """The pool for WebSockets, made on first use."""
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int] | None,
+        body: Mapping[str, Any] | None,
+        content_type: str,
+        accept: str,
+        timeout: Mapping[str, Any],
+    ) -> aiohttp.ClientResponse:
+        """Make a request; its answer, a refusal too, is read within `reading`.
+
+        Parameters
+        ----------
+        method, path, query, body, content_type, accept
+            The request.
+        timeout
+            In the words of `aiohttp.ClientTimeout`.
+
+        Raises
+        ------
+        ClusterUnreachableError
+            When no answer comes.
+        """
+        request = await self.client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": accept, "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        with self._reached():
+            called = await self.client.call_api(*request, _request_timeout=aiohttp.ClientTimeout(**timeout))
+            answer: aiohttp.ClientResponse = called.response
+            return answer
+
+    @asynccontextmanager
+    async def reading(self, answer: aiohttp.ClientResponse) -> AsyncIterator[None]:
+        """Read an answer in the body, and give its connection back."""
+        try:
+            with self._reached():
+                yield
+        finally:
+            # What was read to its end goes back into the pool; what was not is closed.
+            answer.release() if answer.content.at_eof() else answer.close()
+
+    async def open_socket(
+        self, path: str, query: Sequence[tuple[str, str]], protocol: str
+    ) -> aiohttp.ClientWebSocketResponse[bool]:
+        """Open a WebSocket, of a pool that is made on first use; it is used within `talking`.
+
+        Raises
+        ------
+        ClusterError
+            When the cluster refuses it.
+        """
         if self._sockets is None:
             self._sockets = _SocketPool(self._pool)._create_pool_manager()
-        return self._sockets
+        _, url, headers, *_ = await self.client.param_serialize("GET", path, auth_settings=["BearerToken"])
+        try:
+            with self._reached():
+                return await self._sockets.ws_connect(
+                    f"{url}?{urlencode(query)}",
+                    protocols=[protocol],
+                    headers=headers,
+                    proxy=self.client.configuration.proxy,
+                    server_hostname=self.client.configuration.tls_server_name,
+                    max_msg_size=0,
+                    heartbeat=HEARTBEAT,
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            words = f"the cluster refused {path}: {error.status} {error.message}"
+            remedy = remedy_of_socket(path) if error.status == FORBIDDEN else ""
+            raise ClusterError(f"{words}; {remedy}" if remedy else words, error.status) from None
+
+    @asynccontextmanager
+    async def talking(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> AsyncIterator[None]:
+        """Use a WebSocket in the body, and close it."""
+        with self._reached():
+            try:
+                yield
+            finally:
+                await socket.close()
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Say of what the HTTP library raises that the cluster cannot be reached; a refused WebSocket is an answer."""
+        try:
+            yield
+        except aiohttp.WSServerHandshakeError:
+            raise
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            words = str(error) or type(error).__name__
+            raise ClusterUnreachableError(
+                f"the cluster at {self.loaded.client.host} cannot be reached: {words}; see `kubectl cluster-info`"
+            ) from None
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -87,3 +192,9 @@ class Connections:
         if self._sockets is not None:
             await self._sockets.close()
         await self.client.close()
+
+
+async def connect(context: str) -> Connections:
+    """Load the configuration of a context, and be ready for requests; see `load_configuration`."""
+    loaded = await load_configuration(context)
+    return await asyncio.to_thread(Connections, loaded)  # it reads certificates

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import aiohttp
-
-from kubernetes_kernel_provider.client.api import ClusterClient
+from kubernetes_kernel_provider.client.api import BINARY, ClusterClient
 from kubernetes_kernel_provider.client.backoff import Backoff
 from kubernetes_kernel_provider.client.errors import ClusterError
 from remote_kernel_provider.private_loop import within
+
+if TYPE_CHECKING:
+    import aiohttp
 
 PROTOCOL = "v4.channel.k8s.io"
 DATA, ERROR = 0, 1
@@ -129,7 +131,7 @@ async def _receive(socket: aiohttp.ClientWebSocketResponse[bool], writer: asynci
     """Hand on what the pod sends; whether it ended because the port is closed there."""
     opened = set()
     async for frame in socket:
-        if frame.type is not aiohttp.WSMsgType.BINARY or not frame.data:
+        if frame.type != BINARY or not frame.data:
             continue
         channel = frame.data[0]
         if channel not in opened:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from kubernetes_kernel_provider.names import is_like_own_namespace
 
 _DENIED = re.compile(
@@ -46,6 +44,8 @@ class Rule:
 
 def written(rules: Iterable[Rule]) -> str:
     """Return rules as one line of YAML, to be put into a Role as it is."""
+    import yaml  # only who lacks a right waits for it
+
     listed = [rule.to_json() for rule in rules]
     return f"rules: {yaml.safe_dump(listed, default_flow_style=True, width=2**20, sort_keys=False).strip()}"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
 MASK = "***"
 
 
 def to_yaml(objects: Iterable[Mapping[str, Any]]) -> str:
     """Return objects as one YAML text, without what Secrets hold."""
+    import yaml  # only who prints objects waits for it
+
     return yaml.safe_dump_all(map(masked, objects), sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -8,7 +8,6 @@ from kubernetes_kernel_provider.manifests.placement import Placement
 from kubernetes_kernel_provider.manifests.security import DEFAULT_GROUP, DEFAULT_USER, IMAGES_USER
 from kubernetes_kernel_provider.names import DEFAULT_POD_NAME, pod_name
 from remote_kernel_provider.kernelspecs.config_keys import BY_PARAMETER
-from remote_kernel_provider.kernelspecs.installer.image_kernels import image_kernel
 from remote_kernel_provider.lifecycle import KernelRequest
 
 
@@ -50,4 +49,9 @@ def template_variables(request: KernelRequest, placement: Placement, working_dir
 
 def default_image(request: KernelRequest) -> str:
     """Return the image that the parameters name, else that of the kernel's language; empty where there is none."""
-    return str(request.parameters.config.get("image_name", "")) or image_kernel(request.spec.language).image
+    if named := str(request.parameters.config.get("image_name", "")):
+        return named
+    # Imported here: with it comes the whole installer, and most specs name their image.
+    from remote_kernel_provider.kernelspecs.installer.image_kernels import image_kernel
+
+    return image_kernel(request.spec.language).image

@@ -1,4 +1,7 @@
-"""From a template file and variables to objects."""
+"""From a template file and variables to objects.
+
+Jinja and the YAML parser are imported with the first template: who only looks for kernels renders none.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kubernetes_kernel_provider.templates.compiling import CompiledTemplate
-from kubernetes_kernel_provider.templates.composing import compose_objects
 from kubernetes_kernel_provider.templates.rendered import RenderedObject
 from remote_kernel_provider.errors import SpecError
+
+if TYPE_CHECKING:
+    from kubernetes_kernel_provider.templates.compiling import CompiledTemplate
 
 
 def load_template(file: Path) -> CompiledTemplate:
@@ -39,11 +43,15 @@ def render_objects(template: CompiledTemplate, variables: Mapping[str, Any]) -> 
     ParameterError
         When a value does not fit the field where it is printed.
     """
+    from kubernetes_kernel_provider.templates.composing import compose_objects
+
     return compose_objects(template.print(variables), template.name)
 
 
 @lru_cache(maxsize=64)
 def _load(file: Path, signature: tuple[int, int, int]) -> CompiledTemplate:
+    from kubernetes_kernel_provider.templates.compiling import CompiledTemplate
+
     try:
         return CompiledTemplate(file.read_text(encoding="utf-8"), os.fspath(file))
     except UnicodeDecodeError:

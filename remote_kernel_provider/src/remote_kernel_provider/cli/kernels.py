@@ -1,4 +1,4 @@
-"""`jupyter remote-kernel ps`, `logs`, `interrupt` and `stop`."""
+"""`jupyter remote-kernel ps`, `logs` and `stop`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import click
 
-from remote_kernel_provider.adoption import adopt
 from remote_kernel_provider.cli.found import kernel_json, kernel_of_id, kernels_of_user, short_ids
 from remote_kernel_provider.cli.options import all_owners_option, complete_kernel_ids, example, json_option
 from remote_kernel_provider.cli.rendering import age, echo_json, echo_table
@@ -17,8 +16,6 @@ from remote_kernel_provider.lifecycle import KernelResource
 from remote_kernel_provider.owner import ALIVE
 from remote_kernel_provider.private_loop import PRIVATE_LOOP
 from remote_kernel_provider.running import FoundKernel, stop
-
-id_argument = click.argument("kernel_id", metavar="ID", shell_complete=complete_kernel_ids)
 
 
 @click.command(
@@ -59,7 +56,7 @@ def _rows(kernels: Sequence[FoundKernel]) -> list[tuple[str, ...]]:
 
 
 @click.command("logs", epilog=example("jupyter remote-kernel logs 3f2a --tail 20"))
-@id_argument
+@click.argument("kernel_id", metavar="ID", shell_complete=complete_kernel_ids)
 @click.option("--tail", type=click.IntRange(min=1), default=100, show_default=True, help="How many lines.")
 @all_owners_option
 def logs_command(kernel_id: str, tail: int, all_owners: bool) -> None:
@@ -75,19 +72,6 @@ def logs_command(kernel_id: str, tail: int, all_owners: bool) -> None:
 
 async def _logs(resource: KernelResource, tail: int) -> str:
     return await current_host().lifecycle(resource.lifecycle).logs(resource, tail)
-
-
-@click.command("interrupt", epilog=example("jupyter remote-kernel interrupt 3f2a"))
-@id_argument
-def interrupt_command(kernel_id: str) -> None:
-    """Interrupt what a kernel runs."""
-    PRIVATE_LOOP.run(_interrupt(kernel_of_id(kernel_id, kernels_of_user()).resource))
-
-
-async def _interrupt(resource: KernelResource) -> None:
-    manager = await adopt(current_host(), resource, own=False)
-    await manager.interrupt()
-    await manager.leave()
 
 
 @click.command("stop", epilog=example("jupyter remote-kernel stop 3f2a 77c1", "jupyter remote-kernel stop --all"))

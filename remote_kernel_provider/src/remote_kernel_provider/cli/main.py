@@ -46,7 +46,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "start": LazyCommand("starting", "start_command", "Start a kernel that goes on until it is stopped."),
     "ps": LazyCommand("kernels", "ps_command", "List the running kernels."),
     "logs": LazyCommand("kernels", "logs_command", "Print the last lines of a kernel's output."),
-    "interrupt": LazyCommand("kernels", "interrupt_command", "Interrupt what a kernel runs."),
+    "interrupt": LazyCommand("interrupting", "interrupt_command", "Interrupt what a kernel runs."),
     "restart": LazyCommand("starting", "restart_command", "End a kernel and launch it anew, with its id and its keys."),
     "stop": LazyCommand("kernels", "stop_command", "End kernels and remove all that is left of them."),
     "sweep": LazyCommand("sweeping", "sweep_command", "Remove the kernels that dead programs left behind."),
