@@ -50,7 +50,6 @@ LONG = (
     "test_swarm",
     "test_lab_launches",
     "test_lab",
-    "test_lab_survival",
     "test_frontends",
 )
 """The test modules that take longest, in the order in which test processes are to begin them."""

@@ -22,6 +22,21 @@ PATIENCE = 30 * SECONDS
 RECONNECTION = 45
 """Seconds in which a page has found its kernel again, once the server answers."""
 
+START_OVER = """async () => {
+  const { commands, serviceManager, shell } = window.jupyterapp;
+  for (const widget of [...shell.widgets("main")]) {
+    widget.dispose(); // to close it would ask whether to save it
+  }
+  shell.activateById("filebrowser");
+  const launcher = await commands.execute("launcher:create");
+  const { kernels, kernelspecs, sessions } = serviceManager;
+  const news = Promise.all([kernels.refreshRunning(), kernelspecs.refreshSpecs(), sessions.refreshRunning()]);
+  await Promise.race([news, new Promise((_, reject) => setTimeout(reject, 5000, "the server does not answer"))]);
+  await commands.execute("apputils:dismiss-notification", {}); // all of them
+  shell.activateById(launcher.id);
+}"""
+"""Brings a page of JupyterLab back to its launcher, by JupyterLab's own means."""
+
 
 class Lab:
     """The page of one workspace of JupyterLab.
@@ -37,12 +52,26 @@ class Lab:
     def __init__(self, page: Page, server) -> None:
         self.page = page
         self.server = server
+        self._process = server.process
 
     def open(self) -> None:
         """Open a new workspace, with a launcher."""
         workspace = f"lab/workspaces/{uuid.uuid4().hex}"
         self.page.goto(f"{self.server.url}/{workspace}?token={self.server.token}")
         expect(self.page.locator(".jp-Launcher").first).to_be_visible(timeout=60 * SECONDS)
+
+    def start_over(self) -> None:
+        """Close all that is open, unsaved, and show a launcher, with the kernels that there are by now."""
+        assert self._process is self.server.process, "the server was started again under the page"
+        self.page.mouse.move(0, 0)  # a notification under it would stay
+        dialogs = self.page.locator(".jp-Dialog")
+        for _ in range(9):  # JupyterLab shows one after the other
+            if dialogs.count():
+                self.page.keyboard.press("Escape")
+        self.page.evaluate(START_OVER)
+        for gone in (dialogs, self.page.locator(".Toastify__toast")):
+            expect(gone).to_have_count(0)
+        expect(self.page.locator(".jp-Launcher")).to_be_visible()
 
     def card(self, display_name: str) -> Locator:
         """Return a kernel's card in the launcher."""
@@ -83,6 +112,11 @@ class Lab:
         (kernel,) = self.server.get("api/kernels")
         path = f"api/kernels/{kernel['id']}"
         until(lambda: self.server.get(path)["connections"], RECONNECTION, "the page is connected again")
+
+    def expect_nothing_runs(self) -> None:
+        """Wait until the server has neither a kernel nor a session."""
+        listed = ("api/kernels", "api/sessions")
+        until(lambda: not any(map(self.server.get, listed)), 10, "the server has no kernel and no session")
 
     def restart(self) -> None:
         """Restart the kernel of the open notebook."""

@@ -43,6 +43,8 @@ class JupyterHome:
         settings = root / "config/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
         settings.parent.mkdir(parents=True)
         settings.write_text(json.dumps({"checkForUpdates": False, "fetchNews": "false"}))
+        # For tests that bring a page back to its launcher.
+        (root / "config/jupyter_lab_config.json").write_text(json.dumps({"LabApp": {"expose_app_in_browser": True}}))
 
     def run(
         self,

@@ -45,6 +45,8 @@ class LabServer:
                     "--ServerApp.port_retries=0",
                     f"--ServerApp.root_dir={self.home.work}",
                     f"--IdentityProvider.token={self.token}",
+                    # It asks npm again and again where language servers might be.
+                    "--LanguageServerManager.autodetect=False",
                     *self._options,
                 ],
                 env={**self.home.environment, **self._environment},

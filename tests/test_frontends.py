@@ -56,7 +56,7 @@ def walk_through(lab: Lab, notebook: NotebookPanel, home) -> None:
     assert notebook.pid() != pid
     lab.menu("Kernel", "Shut Down Kernel")
     home.assert_nothing_left()
-    assert lab.server.get("api/kernels") == []
+    lab.expect_nothing_runs()
 
 
 def test_the_oldest_jupyterlab_4(open_lab, serve, oldest_lab, ours, home, kernel_name):

@@ -1,10 +1,13 @@
-"""JupyterLab in a browser: what its user does with a kernel, from the launcher's card to the kernel's end."""
+"""JupyterLab in a browser: what its user does with a kernel, from the launcher's card to the kernel's end.
+
+Also when its server is killed and started again, under a page that nobody touches.
+"""
 
 import os
 import signal
 
 import pytest
-from browsing import SECONDS
+from browsing import PATIENCE, SECONDS
 from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -58,7 +61,7 @@ def test_restart_forgets_everything_and_runs_on(ui, display_name, home):
     before = notebook.pid()
     notebook.run("kept = 1")
     ui.restart()
-    expect(notebook.run("kept").last).to_contain_text("NameError", timeout=30 * SECONDS)
+    expect(notebook.run("kept").last).to_contain_text("NameError", timeout=PATIENCE)
     assert notebook.pid() != before
     assert [process.pid for process in home.kernel_processes()] == [notebook.pid()]
 
@@ -84,12 +87,12 @@ def test_a_kernel_that_is_shut_down_leaves_nothing(ui, display_name, home):
     ui.menu("Kernel", "Shut Down Kernel")
     expect(notebook.kernel_name).to_have_text("No Kernel")
     home.assert_nothing_left()
-    assert ui.server.get("api/kernels") == []
+    ui.expect_nothing_runs()
 
 
 def test_a_launch_that_fails_is_one_sentence_in_a_dialog(ui, home):
     home.add_spec("broken", ["no-such-program", "-f", "{connection_file}"], display_name="Broken")
-    ui.open()
+    ui.start_over()
     ui.card("Broken").click()
     dialog = ui.dialog("Error Starting Kernel")
     file = home.specs / "broken/local_kernel.json"
@@ -102,3 +105,37 @@ def test_a_launch_that_fails_is_one_sentence_in_a_dialog(ui, home):
     ui.answer(dialog, "Ok")
     assert ui.server.get("api/kernels") == []
     home.assert_nothing_left()
+
+
+def test_a_page_that_nobody_touches_finds_its_idle_kernel_again_when_its_server_was_killed(ui, display_name):
+    notebook = ui.new_notebook(display_name)
+    pid = notebook.pid()
+    assert notebook.value_of("kept = 6 * 7; print('kept')") == "kept"
+    expect(notebook.prompt(1)).to_have_text("[2]:")
+    notebook.expect_status("Idle")
+    ui.crash_server()
+    notebook.expect_status("Idle")
+    assert notebook.value_of("print(kept)") == "42"
+    assert notebook.pid() == pid
+
+
+def test_a_cell_that_runs_while_the_server_is_killed_goes_on_and_ends_under_the_page(ui, display_name, home):
+    notebook = ui.new_notebook(display_name)
+    go_on = home.work / "go-on"
+    output = notebook.run(
+        "import pathlib, time\n"
+        "print('before')\n"
+        f"while not pathlib.Path({str(go_on)!r}).exists():\n    time.sleep(0.1)\n"
+        "print('after')\n"
+        "kept = 6 * 7"
+    )
+    expect(output).to_have_text("before\n")
+    ui.crash_server()
+    notebook.expect_status("Busy")
+    go_on.touch()
+    expect(output.last).to_have_text("after\n", timeout=PATIENCE)
+    said = " ".join(output.all_inner_texts())
+    assert said.count("before") == said.count("may be missing here") == 1
+    expect(notebook.prompt(0)).to_have_text("[1]:", timeout=10 * SECONDS)
+    notebook.expect_status("Idle")
+    assert notebook.value_of("print(kept)") == "42"

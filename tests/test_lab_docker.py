@@ -116,7 +116,7 @@ def test_an_image_that_is_not_there_is_one_sentence(lab, server):
         *("--display-name", "missing in Docker", "--image-name", "rkp-test/no-such-image:1"),
         *("--kernel-command", COMMAND, "--param", "pull_policy=Never"),
     )
-    lab.open()
+    lab.start_over()
     lab.card("missing in Docker").click()
     dialog = lab.dialog("Error Starting Kernel")
     expect(dialog.locator("pre")).to_contain_text("the image 'rkp-test/no-such-image:1' is not on the engine")
