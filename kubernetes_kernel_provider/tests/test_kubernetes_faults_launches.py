@@ -93,7 +93,7 @@ def test_a_namespace_that_is_deleted_under_its_kernels(kernels, cluster):
     steps: list[LaunchProgress] = []
     launching = PRIVATE_LOOP.submit(kernels.launch("waiting", progress=steps.append))
     until(lambda: any(step.status.reason == "RegistryUnreachable" for step in steps), 20, "a launch under way")
-    leaving.remove()
+    leaving.delete()
     with pytest.raises(LaunchError, match="deleted") as failure:
         launching.result(20)
     assert failure.value.status is not None

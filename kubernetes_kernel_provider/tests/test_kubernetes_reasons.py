@@ -170,7 +170,7 @@ def test_namespaces_that_are_not_there_or_on_their_way_out(kernels, in_namespace
     holding = {"metadata": {"name": "x", "finalizers": ["remote-kernel-provider/test"]}}
     leaving.api.create_namespaced_config_map(leaving.name, holding)
     try:
-        leaving.remove()
+        leaving.delete()
         kernels.add_spec("leaving", PYTHON, config={"namespace": leaving.name})
         assert refusal(kernels, "leaving").status.reason == "NamespaceTerminating"
     finally:

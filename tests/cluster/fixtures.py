@@ -82,13 +82,17 @@ class Namespace:
             lines.append(f"    {log}")
         return "\n".join(lines)
 
+    def delete(self) -> None:
+        """Delete it with everything in it; nobody waits for that."""
+        self.api.delete_namespace(self.name)
+
     def remove(self) -> None:
-        """Delete it with everything in it; nobody waits for that.
+        """Delete it at the end of its test.
 
         An empty one in a cluster of ours ends with the cluster: to delete it takes the API server some fifty requests.
         """
         if self._foreign or self.objects():
-            self.api.delete_namespace(self.name)
+            self.delete()
 
 
 def pytest_configure() -> None:
