@@ -34,10 +34,10 @@ class PodHome:
         self.namespace = namespace
 
     def install(self, name: str, *options: str, image: str = IMAGE, command: str = COMMAND) -> str:
-        """Install a kernel as its user does; return its name, which it has in JupyterLab, too."""
+        """Install a kernel as its user does, again where a test runs again; return its name, as it is in JupyterLab."""
         named = ("--kernel-name", name, "--display-name", name)
         runs = ("--image-name", image, "--kernel-command", command)
-        self.home.run("jupyter", "k8s-kernelspec", "install", "--user", *named, *runs, *options)
+        self.home.run("jupyter", "k8s-kernelspec", "install", "--user", "--replace", *named, *runs, *options)
         return name
 
     def objects(self) -> list[str]:

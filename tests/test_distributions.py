@@ -273,7 +273,8 @@ def test_the_core_brings_its_half_of_jupyterlab(wheels, tmp_path, without_npm):
     run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, source)
     (file,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(file) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(tmp_path)
     unpacked = tmp_path / file.name.removesuffix(".tar.gz")
     again = build_wheel("remote_kernel_provider", unpacked, tmp_path / "again", **without_npm)
     assert set(again.names) >= names

@@ -58,7 +58,8 @@ def write_peer_kubernetes_spec(client: Any, folder: Path) -> None:
     """
     command = ["jupyter-k8s-spec", "install", "--prefix=/tmp", "--kernel-name=theirs", f"--image-name={NAME}"]
     with _archive(client, "/tmp/share/jupyter/kernels/theirs", command) as tar:
-        tar.extractall(folder, filter="data")
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extractall(folder)
 
 
 @contextmanager
