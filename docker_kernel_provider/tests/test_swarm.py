@@ -10,6 +10,7 @@ from docker.errors import APIError
 from engine import registry as registries
 from engine.dying import killed_before
 from engine.images import KERNEL
+from engine.python_image import make_python_image
 from engine.registry import PASSWORD, USER, Registry
 from engine.swarm_provider import SwarmProvider
 
@@ -157,6 +158,19 @@ def test_requests_and_limits(kernels, swarm):
     assert said["Placement"]["Constraints"] == ["node.role==manager"]
     assert said["ContainerSpec"]["Labels"]["team"] == "blue"
     assert (said["ContainerSpec"]["Groups"], said["ContainerSpec"]["Dir"]) == (["4242"], "/tmp")
+
+
+@slow
+def test_a_kernel_with_encrypted_channels(kernels, swarm, nothing_left):
+    """ipykernel writes a connection file with CURVE keys anew."""
+    config = {"image_name": make_python_image(swarm.client), "transport_encryption": "required"}
+    kernels.add_spec("encrypted", PYTHON, config=config)
+    manager = kernels.start("encrypted")
+    assert manager.connection.encrypted
+    with Notebook(manager.connection) as notebook:
+        assert notebook.run("print(6 * 7)").text == "42\n"
+    run(manager.shutdown())
+    nothing_left()
 
 
 @slow

@@ -64,6 +64,17 @@ class KernelRequest:
     environment: Mapping[str, str] = field(repr=False)
     memory: KernelMemory | None
 
+    @property
+    def writes_connection_file(self) -> bool:
+        """Whether the kernel must be given a connection file that it may write to.
+
+        As its spec or its launch says; by default with CURVE keys, as ipykernel 7.4 writes a file that has some anew.
+        """
+        if self.memory is None:
+            return False
+        usual = "copied" if self.memory.connection.encrypted else "mounted"
+        return bool(self.parameters.config.get("connection_file", usual) == "copied")
+
     def command(self, **known_to_backend: str) -> list[str]:
         """Return the kernel's command with every known placeholder filled in, such as `connection_file`."""
         return self.spec.command({**self.substitutions, **known_to_backend})

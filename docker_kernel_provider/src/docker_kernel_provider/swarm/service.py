@@ -157,7 +157,7 @@ def _container(
 
 def _process(request: KernelRequest) -> dict[str, Any]:
     """Return the kernel's command: in place of the image's entry point, which may signal all processes at once."""
-    if request.memory is not None and request.parameters.config.get("connection_file") == "copied":
+    if request.writes_connection_file:
         copying = ["sh", "-c", _COPYING, "sh", _COPY_FOLDER, CONNECTION_FILE, _COPY]
         return {"Command": copying, "Args": request.command(connection_file=_COPY)}
     command = request.command(connection_file=CONNECTION_FILE)

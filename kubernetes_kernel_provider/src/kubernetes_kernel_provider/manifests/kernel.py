@@ -208,12 +208,9 @@ def _set_process(request: KernelRequest, pod: Mapping[str, Any], container: dict
     environment = {**request.spec.env, **request.environment}
     if request.memory is not None:
         mount_connection(pod, container)
-        # ipykernel writes its connection file anew when there are CURVE keys in it (7.4; before 6.24 always).
-        usual = "copied" if request.memory.connection.encrypted else "mounted"
-        copied = request.parameters.config.get("connection_file", usual) == "copied"
-        folder = COPY_FOLDER if copied else CONNECTION_FOLDER
+        folder = COPY_FOLDER if request.writes_connection_file else CONNECTION_FOLDER
         command = request.command(connection_file=f"{folder}/{FILE_NAME}")
-        if copied:
+        if request.writes_connection_file:
             command = copying_command(pod, container, command)
     else:
         command = request.command()

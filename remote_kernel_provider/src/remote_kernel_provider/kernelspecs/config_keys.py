@@ -191,7 +191,7 @@ CONFIG_KEYS: tuple[ConfigKey, ...] = (
         "connection_file",
         _choice("mounted", "copied"),
         "mounted or copied",
-        "Whether the kernel may write to its connection file; in Docker it always may.",
+        "Whether the kernel may write to its connection file; by default with encrypted channels, in Docker always.",
         PODS | {SWARM},
     ),
     ConfigKey(
