@@ -3,17 +3,22 @@
 import asyncio
 import base64
 import gc
+import json
 import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import web
 from api_servers import credential, serving
+from kubernetes.aio.config import incluster_config
 
+from kubernetes_kernel_provider.client import configuration
 from kubernetes_kernel_provider.client.api import ClusterClient
 from kubernetes_kernel_provider.client.errors import ClientClosedError, ClusterError, ClusterUnreachableError
 from remote_kernel_provider.errors import ConfigurationError
@@ -199,6 +204,14 @@ def plain_ca(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def tls(plain_ca) -> ssl.SSLContext:
+    """What a server with that certificate serves with."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(plain_ca / "api.crt", plain_ca / "api.key")
+    return context
+
+
 @asynccontextmanager
 async def proxying() -> AsyncIterator[tuple[str, list[str]]]:
     """A proxy on loopback: gives its address, and what it was asked for."""
@@ -224,7 +237,7 @@ async def proxying() -> AsyncIterator[tuple[str, list[str]]]:
         server.close()
 
 
-async def test_a_ca_of_ones_own_and_a_proxy(write_kubeconfig, client, plain_ca, monkeypatch):
+async def test_a_ca_of_ones_own_and_a_proxy(write_kubeconfig, client, plain_ca, tls, monkeypatch):
     """Also where Python asks of certificates what it did not ask before 3.13."""
     make_context = ssl.create_default_context
 
@@ -234,8 +247,6 @@ async def test_a_ca_of_ones_own_and_a_proxy(write_kubeconfig, client, plain_ca, 
         return context
 
     monkeypatch.setattr(ssl, "create_default_context", strict)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(plain_ca / "api.crt", plain_ca / "api.key")
 
     async def handler(request):
         if "Upgrade" not in request.headers:
@@ -259,3 +270,45 @@ async def test_a_ca_of_ones_own_and_a_proxy(write_kubeconfig, client, plain_ca, 
         ):
             await stranger.request("GET", "/version")
         await stranger.close()
+
+
+@pytest.fixture
+def service_account(plain_ca, monkeypatch) -> Path:
+    """The folder that a pod has of its service account; it holds no token yet."""
+    (plain_ca / "namespace").write_text("team")
+    monkeypatch.setattr(configuration, "ACCOUNT", plain_ca)
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(plain_ca / "token"))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(plain_ca / "ca.crt"))
+    return plain_ca
+
+
+def account_token(number: int) -> str:
+    claims = {"sub": "system:serviceaccount:team:host", "jti": str(number)}
+    return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.c2ln"
+
+
+@pytest.mark.parametrize("old", ["is refused", "is still good"])
+async def test_a_service_accounts_token_rotates(service_account, tls, client, monkeypatch, old):
+    """The next request has the new one: at once where the cluster refuses the old, else a minute later."""
+    seen, now = [], datetime.now()
+    clock = Mock(now=lambda: now)
+    monkeypatch.setattr(incluster_config, "datetime", Mock(datetime=clock, timedelta=timedelta))
+
+    async def handler(request):
+        seen.append(request.headers["Authorization"].split()[1])
+        if old == "is refused" and len(seen) > 1 and seen[-1] == account_token(1):
+            return web.json_response({"kind": "Status", "code": 401, "message": "Unauthorized"}, status=401)
+        return web.json_response({"gitVersion": "v1"})
+
+    (service_account / "token").write_text(account_token(1))
+    async with serving(handler, tls) as server:
+        host, _, port = server.removeprefix("https://").rpartition(":")
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
+        await client.request("GET", "/version")
+        (service_account / "token").write_text(account_token(2))
+        if old == "is still good":
+            await client.request("GET", "/version")
+            now += timedelta(seconds=61)
+        await client.request("GET", "/version")
+    assert seen == [account_token(1), account_token(1), account_token(2)]
