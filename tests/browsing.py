@@ -37,6 +37,34 @@ START_OVER = """async () => {
 }"""
 """Brings a page of JupyterLab back to its launcher, by JupyterLab's own means."""
 
+LEAST_CONTRAST = """element => {
+  const numbers = color => color.match(/[\\d.]+/g).map(Number);
+  const parts = color => // a mixed color's parts are shares
+    color.startsWith("color(") ? numbers(color).map((part, i) => (i < 3 ? 255 * part : part)) : numbers(color);
+  const blend = ([red, green, blue, alpha = 1], under) =>
+    [red, green, blue].map((part, i) => alpha * part + (1 - alpha) * under[i]);
+  const ground = place =>
+    place ? blend(parts(getComputedStyle(place).backgroundColor), ground(place.parentElement)) : [255, 255, 255];
+  const luminance = color => {
+    const [red, green, blue] = color.map(part => {
+      const share = part / 255;
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const contrast = place => {
+    const under = ground(place);
+    const [dark, light] = [luminance(under), luminance(blend(parts(getComputedStyle(place).color), under))].sort();
+    return (light + 0.05) / (dark + 0.05);
+  };
+  const says = place => [...place.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
+  return [...element.querySelectorAll("*")]
+    .filter(place => says(place) && place.checkVisibility())
+    .map(place => [contrast(place), place.textContent])
+    .sort((one, other) => one[0] - other[0]);
+}"""
+"""The texts that an element shows, the least legible first: contrast ratios as WCAG 2 defines them, and words."""
+
 
 class Lab:
     """The page of one workspace of JupyterLab.
@@ -92,6 +120,12 @@ class Lab:
         """Press a button of a dialog."""
         dialog.locator(".jp-Dialog-button").get_by_text(button, exact=True).click()
         expect(dialog).to_have_count(0)
+
+    def illegible(self, place: Locator) -> list[tuple[float, str]]:
+        """List the texts of a place whose contrast is less than 4.5, which WCAG 2 asks for at its level AA."""
+        texts = place.evaluate(LEAST_CONTRAST)
+        assert texts
+        return [(ratio, words) for ratio, words in texts if ratio < 4.5]
 
     def notification(self, text: str) -> Locator:
         """Return the notification that says what a regular expression matches."""

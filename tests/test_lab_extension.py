@@ -267,6 +267,44 @@ class TestForm:
         until(staged.listed, 20, "the kernel is there")
 
 
+@pytest.fixture
+def in_theme(open_launcher):
+    """Open JupyterLab in a theme of its own, which the next page does not have."""
+    lab = None
+
+    def open_it(theme: str):
+        nonlocal lab
+        lab = open_launcher()
+        choose(theme)
+        return lab
+
+    def choose(theme: str) -> None:
+        lab.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
+        expect(lab.page.locator("body")).to_have_attribute("data-jp-theme-name", theme)
+
+    yield open_it
+    choose("JupyterLab Light")
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_what_is_shown_is_legible(in_theme, staged, theme):
+    name = with_parameters(staged, threads=THREADS, greeting=WORDS)
+    lab = in_theme(theme)
+    notebook = lab.new_notebook(name, ready=False)
+    dialog = form(lab, name)
+    dialog.get_by_label("Threads").fill("9")
+    expect(dialog).to_contain_text("must be <= 8")
+    assert lab.illegible(dialog.locator(".jp-Dialog-body")) == []
+    dialog.get_by_label("Threads").fill("4")
+    lab.page.keyboard.press("Enter")
+    notebook.expect_status("Idle")
+    kernels = panel(lab)
+    expect(kernels.get_by_role("listitem")).to_contain_text("idle")
+    assert lab.illegible(kernels) == []
+    kernels.get_by_role("button", name=f"Logs {name}").click()
+    assert lab.illegible(lab.dialog(f"Log of {name}").locator(".jp-Dialog-body")) == []
+
+
 class TestPanel:
     def test_kernels_are_shown_and_managed_by_keyboard(self, open_launcher, staged):
         name = staged.add()
