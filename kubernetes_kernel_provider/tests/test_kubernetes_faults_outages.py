@@ -14,7 +14,7 @@ from kubernetes_kernel_provider import removal
 from kubernetes_kernel_provider.client import list_watch
 from kubernetes_kernel_provider.provider import KubernetesKernelProvider
 from remote_kernel_provider.configuration import load_settings
-from remote_kernel_provider.errors import KernelDiedError, LaunchError
+from remote_kernel_provider.errors import KernelDiedError, LaunchError, LaunchTimeoutError
 from remote_kernel_provider.host import Host
 from remote_kernel_provider.launch import LaunchProgress
 from remote_kernel_provider.manager import RemoteKernelManager
@@ -110,6 +110,19 @@ def test_the_api_server_stops_and_starts(own_cluster, kernels, forwarded, waitin
     assert all(run(manager.is_alive()) for manager in (direct, through))
     run(direct.shutdown())
     assert direct.resource.data["pod"] not in str(in_namespace.objects())
+
+
+def test_the_api_server_stays_away(own_cluster, kernels, in_namespace):
+    """A launch ends with its time-out all the same, and what it left goes when the API server is back."""
+    command = ("python", "-c", "import time; time.sleep(600)", "{connection_file}")
+    kernels.add_spec("silent", command, config={"launch_timeout": 8})
+    launching = launch(kernels, "silent")
+    crash(own_cluster, "apiserver")
+    with pytest.raises(LaunchTimeoutError, match="did not answer within 8 s"):
+        launching.result(BACK)
+    own_cluster.start("apiserver")
+    until(own_cluster.answers, BACK, "the API server")
+    until(lambda: not in_namespace.objects(), BACK, "nothing is left")
 
 
 def test_changes_that_the_cluster_has_forgotten(own_cluster, through_relay, relay, in_namespace, caplog):
