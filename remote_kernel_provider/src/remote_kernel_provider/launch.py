@@ -231,21 +231,23 @@ class _Attempt:
             raise evidence from None
 
     async def _clean_up(self, resource: KernelResource, error: BaseException) -> LaunchError | None:
-        """Delete what was created, and add the backend's last words to the error."""
+        """Delete what was created; return the error with the kernel's last words, and with why something is left."""
+        tail = left = ""
         try:
-            if not isinstance(error, RemoteKernelError):
-                return None
-            tail = ""
-            with suppress(RemoteKernelError):  # why it failed matters more
-                tail = await self._lifecycle.logs(resource, self._host.settings.log_tail)
-            status = error.status if isinstance(error, LaunchError) and error.status else self._last
-            kind = type(error) if isinstance(error, LaunchError) else LaunchError
-            return kind(str(error), status=status, log_tail=tail)
+            if isinstance(error, RemoteKernelError):
+                with suppress(RemoteKernelError):  # why it failed matters more
+                    tail = await self._lifecycle.logs(resource, self._host.settings.log_tail)
         finally:
             try:
                 await self._lifecycle.delete(resource, 0)
             except RemoteKernelError as failure:
                 log.warning("What is left of kernel %s was not removed: %s", resource.kernel_id, failure)
+                left = f"; what is left of it was not removed: {failure}"
+        if not isinstance(error, RemoteKernelError):
+            return None
+        status = error.status if isinstance(error, LaunchError) and error.status else self._last
+        kind = type(error) if isinstance(error, LaunchError) else LaunchError
+        return kind(f"{error}{left}", status=status, log_tail=tail)
 
     async def _until_ready(self, resource: KernelResource, connect: Connect) -> ConnectionInfo:
         """Race: the kernel answers | it ends | the time is over | the caller cancels."""
