@@ -32,7 +32,7 @@ LONG = (
     "test_lab_docker",
     "test_local_contract",
     "test_docker_contract",
-    "test_kubernetes_operators",
+    "test_host_in_a_pod",
     "test_kubernetes_contract",
     "test_kubernetes_port_forward",
     "test_kubernetes_clients",
