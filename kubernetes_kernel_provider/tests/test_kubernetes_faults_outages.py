@@ -118,7 +118,8 @@ def test_the_api_server_stays_away(own_cluster, kernels, in_namespace):
     kernels.add_spec("silent", command, config={"launch_timeout": 8})
     launching = launch(kernels, "silent")
     crash(own_cluster, "apiserver")
-    with pytest.raises(LaunchTimeoutError, match=r"did not answer within 8 s.* not removed: the cluster at .* cannot be reached"):
+    said = r"did not answer within 8 s.* not removed: the cluster at .* cannot be reached"
+    with pytest.raises(LaunchTimeoutError, match=said):
         launching.result(BACK)
     own_cluster.start("apiserver")
     until(own_cluster.answers, BACK, "the API server")
