@@ -372,3 +372,36 @@ def test_ctrl_c_waits_for_the_clean_up():
         assert process.stdout.readline() == "busy\n"
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=10)[0] == "cleaned\ninterrupted\n"
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_ctrl_c_at_the_very_start_leaves_nothing_running(monkeypatch, started):
+    """The signal comes between two instructions of `run`, just after or before it has the coroutine started."""
+    loop = PRIVATE_LOOP.run(_loop())
+    schedule = loop.call_soon_threadsafe
+    began, ended = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    def interrupted(callback, *args, **options):
+        monkeypatch.undo()
+        if started:
+            schedule(callback, *args, **options)
+            assert began.wait(5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", interrupted)
+    beginning = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        PRIVATE_LOOP.run(work())
+    assert (began.is_set(), ended.is_set()) == (started, started)
+    assert time.monotonic() - beginning < private_loop.EXIT_GRACE
+
+
+async def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()

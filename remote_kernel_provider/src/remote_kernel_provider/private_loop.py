@@ -45,10 +45,14 @@ class _Call(concurrent.futures.Future, Generic[T]):  # type: ignore[type-arg]  #
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
+        self._coroutine = coroutine
         self._loop = loop
         self._task: asyncio.Task[T] | None = None
+
+    def start(self) -> None:
+        """Have the coroutine run, with the caller's context variables."""
         context = contextvars.copy_context()
-        loop.call_soon_threadsafe(lambda: self._start(context.run(loop.create_task, coroutine)))
+        self._loop.call_soon_threadsafe(lambda: self._start(context.run(self._loop.create_task, self._coroutine)))
 
     def _start(self, task: asyncio.Task[T]) -> None:
         self._task = task
@@ -56,19 +60,29 @@ class _Call(concurrent.futures.Future, Generic[T]):  # type: ignore[type-arg]  #
 
     def _ended(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
-            super().cancel()
-            self.set_running_or_notify_cancel()
+            self._cancelled()
         elif (error := task.exception()) is not None:
             self.set_exception(error)
         else:
             self.set_result(task.result())
 
+    def _cancelled(self) -> None:
+        super().cancel()
+        self.set_running_or_notify_cancel()
+
     def cancel(self) -> bool:
         if self.done():
             return False
-        # Queued behind the start, so the task is there.
-        self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+        self._loop.call_soon_threadsafe(self._cancel)
         return True
+
+    def _cancel(self) -> None:
+        # Queued behind the start: without a task, there was none.
+        if self._task is not None:
+            self._task.cancel()
+        elif not self.done():
+            self._coroutine.close()
+            self._cancelled()
 
 
 class _Executor(ThreadPoolExecutor):
@@ -113,6 +127,7 @@ class PrivateLoop:
             return
 
         ending = _Call(self._settle(), loop)
+        ending.start()
         try:
             ending.result(2 * EXIT_GRACE)
         except concurrent.futures.TimeoutError:
@@ -141,7 +156,9 @@ class PrivateLoop:
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Start a coroutine on the private loop, with the caller's context variables."""
-        return _Call(coroutine, self._running())
+        call = _Call(coroutine, self._running())
+        call.start()
+        return call
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the private loop and block until it has ended.
@@ -154,13 +171,15 @@ class PrivateLoop:
         if self.is_current():
             coroutine.close()
             raise RuntimeError("PrivateLoop.run was called on the private loop; await the coroutine instead")
-        future = self.submit(coroutine)
+        call = _Call(coroutine, self._running())
         try:
-            return future.result()
+            call.start()
+            result: T = call.result()
+            return result
         except KeyboardInterrupt:
             # The clean-up of what was under way is part of the call.
-            future.cancel()
-            concurrent.futures.wait([future], EXIT_GRACE)
+            call.cancel()
+            concurrent.futures.wait([call], EXIT_GRACE)
             raise
 
     async def call(
