@@ -81,3 +81,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if {"cluster", "shared_engine"} & set(getattr(item, "fixturenames", ())):
             given = item.get_closest_marker("timeout")
             item.add_marker(pytest.mark.timeout(given.args[0] if given else SECONDS, func_only=True), append=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show why tests were run again: what fails now and then is to be mended, too."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.write_sep("_", f"run again: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)

@@ -6,9 +6,9 @@ from test_server_survival import Server, Tab
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def start(pods):
-    """Start a server that ends with the module."""
+    """Start a server that ends with the test; its kernels do, too, so that a test that failed can run again."""
     pods.install("pod")
     started = []
 
@@ -20,6 +20,7 @@ def start(pods):
     for server in started:
         if server.process.poll() is None:
             server.kill()
+    pods.home.run("jupyter", "remote-kernel", "stop", "--all", "--yes")
 
 
 @pytest.mark.parametrize("route", ["direct", "port-forward"])

@@ -13,7 +13,7 @@ class TestDocker(LifecycleContract):
     provider_class = DockerKernelProvider
     # Debian's ipykernel is older than CURVE.
     config = {"image_name": KERNEL, "transport_encryption": "disabled"}
-    crowd = ("python", "-m", "tiny_kernel", "-f", "{connection_file}")
+    light = ("python", "-m", "tiny_kernel", "-f", "{connection_file}")
     crowd_size = 24
     cancelled_after = (0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.35, 0.6)
     reported = (

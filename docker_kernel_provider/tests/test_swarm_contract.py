@@ -15,7 +15,7 @@ class TestSwarm(LifecycleContract):
     provider_class = SwarmProvider
     # Debian's ipykernel is older than CURVE, and writes its connection file anew.
     config = {"image_name": KERNEL, "transport_encryption": "disabled", "connection_file": "copied"}
-    crowd = ("python", "-m", "tiny_kernel", "-f", "{connection_file}")
+    light = ("python", "-m", "tiny_kernel", "-f", "{connection_file}")
     crowd_size = 16
     # From before anything is there until after a kernel's container has started.
     cancelled_after = (0, 0.02, 0.06, 0.15, 0.3, 0.5, 0.8, 1.2)

@@ -5,8 +5,8 @@ from remote_kernel_provider.testing.contract import LifecycleContract
 
 class TestNice(LifecycleContract):
     provider_class = NiceKernelProvider
-    # A kernel that starts in a tenth of a second, for the test that starts many of them (200 by default).
-    crowd = ("python", "-m", "remote_kernel_provider.testing.tiny_kernel", "-f", "{connection_file}")
+    # A kernel that starts in a tenth of a second, for the tests to which it does not matter which kernel it is.
+    light = ("python", "-m", "remote_kernel_provider.testing.tiny_kernel", "-f", "{connection_file}")
     crowd_size = 16
     # Of the distribution remote-kernel-launchers.
     reported = (

@@ -14,7 +14,7 @@ from remote_kernel_provider.testing.kernels import Kernels
 class TestKubernetes(LifecycleContract):
     provider_class = KubernetesKernelProvider
     config = {"image_name": IMAGE}
-    crowd = LifecycleContract.python if FOREIGN else ("python", "-m", "tiny_kernel", "-f", "{connection_file}")
+    light = LifecycleContract.python if FOREIGN else ("python", "-m", "tiny_kernel", "-f", "{connection_file}")
     reported = None if FOREIGN else (
         "python", "-m", "kernel_launchers.python",
         "--kernel-id", "{kernel_id}", "--port-range", "{port_range}",

@@ -17,7 +17,7 @@ from remote_kernel_provider.testing.kernels import Kernels
 @pytest.mark.pythons
 class TestLocal(LifecycleContract):
     provider_class = LocalKernelProvider
-    crowd = TINY
+    light = TINY
     reported = (
         "python", "-m", "kernel_launchers.python",
         "--kernel-id", "{kernel_id}", "--port-range", "{port_range}",

@@ -60,8 +60,9 @@ class LifecycleContract:
 
     python: ClassVar[Sequence[str]] = ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}")
     """Command of ipykernel."""
-    crowd: ClassVar[Sequence[str]] = python
-    """Command of the kernel that is launched two hundred times; a `tiny_kernel` saves time."""
+    light: ClassVar[Sequence[str]] = python
+    """Command of the kernel of the tests to which it does not matter which kernel it is; one of them launches two
+    hundred. A `tiny_kernel` saves time."""
     missing: ClassVar[Sequence[str]] = ("no-such-command-anywhere", "{connection_file}")
     """A command that does not exist."""
     failing: ClassVar[Sequence[str]] = (
@@ -123,7 +124,7 @@ class LifecycleContract:
     def kernels(self, host: Host, jupyter_folders: Path) -> Iterator[Kernels]:
         """Give the specs of the contract, and remove the kernels that a test leaves."""
         kernels = Kernels(self.provider_class(host), jupyter_folders, self.lifecycle_class, self.config)
-        for name in ("python", "crowd", "missing", "failing", "silent"):
+        for name in ("python", "light", "missing", "failing", "silent"):
             kernels.add_spec(name, getattr(self, name))
         kernels.add_spec("python-by-signal", self.python, interrupt_mode="signal")
         yield kernels
@@ -145,7 +146,7 @@ class LifecycleContract:
     def test_progress_is_told_in_order(self, kernels: Kernels) -> None:
         """Report each step, the last of them the running process."""
         steps: list[LaunchProgress] = []
-        manager = kernels.start("crowd", progress=steps.append)
+        manager = kernels.start("light", progress=steps.append)
         assert [step.kernel_id for step in steps] == [manager.kernel_id] * len(steps)
         assert steps[-1].status.phase is Phase.RUNNING
         assert [step.elapsed for step in steps] == sorted(step.elapsed for step in steps)
@@ -166,11 +167,11 @@ class LifecycleContract:
 
     def test_parameters_reach_the_kernel(self, kernels: Kernels) -> None:
         """Give the kernel its identity and what the client asked for."""
-        manager = kernels.start("python", shape="round")
+        manager = kernels.start("light", shape="round")
         names = ["KERNEL_ID", "KERNEL_NAME", "KERNEL_SHAPE"]
         with Notebook(manager.connection) as notebook:
             told = notebook.run(f"import os\nprint(*[os.environ[name] for name in {names}])").text.split()
-        assert told == [manager.kernel_id, f"{self.provider_class.id}/python", "round"]
+        assert told == [manager.kernel_id, f"{self.provider_class.id}/light", "round"]
 
     def test_the_reported_handshake(self, kernels: Kernels) -> None:
         """Launch a kernel that chooses its ports and keys, and adopt what it reported."""
@@ -231,11 +232,11 @@ class LifecycleContract:
 
     def test_a_restart_keeps_no_state(self, kernels: Kernels) -> None:
         """Launch anew under the same id and keys, with a new generation and nothing of the old kernel."""
-        old = kernels.start("python")
+        old = kernels.start("light")
         with Notebook(old.connection) as notebook:
             notebook.run("kept = 1")
             run(old.kill())
-            new = kernels.start("python", kernel_id=old.kernel_id, replaces=old)
+            new = kernels.start("light", kernel_id=old.kernel_id, replaces=old)
             assert new.kernel_id == old.kernel_id
             assert new.resource.generation != old.resource.generation
             assert new.resource.id != old.resource.id
@@ -250,7 +251,7 @@ class LifecycleContract:
 
     def test_a_new_generation_never_takes_the_old_ones_address(self, kernels: Kernels) -> None:
         """Launch a kernel's next generation while the one before it still runs and answers."""
-        for spec in ["python"] + (["reported"] if self.reported else []):
+        for spec in ["light"] + (["reported"] if self.reported else []):
             if spec == "reported":
                 kernels.add_spec("reported", self.reported or (), config={"handshake": "reported"})
             old = kernels.start(spec)
@@ -269,7 +270,7 @@ class LifecycleContract:
 
     def test_a_killed_kernel_is_noticed_at_once(self, kernels: Kernels, caplog: pytest.LogCaptureFixture) -> None:
         """Notice `kill -9`, say why in the status and in one line of the log."""
-        manager = kernels.start("python")
+        manager = kernels.start("light")
         with caplog.at_level(logging.INFO, "remote_kernel_provider"):
             began = time.monotonic()
             self.kill(manager)
@@ -289,7 +290,7 @@ class LifecycleContract:
         self, kernels: Kernels, way: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         """End a kernel in each way, twice."""
-        manager = kernels.start("python")
+        manager = kernels.start("light")
         with caplog.at_level(logging.WARNING, "remote_kernel_provider"):
             for _ in range(2):
                 run(getattr(manager, way)(), 30)
@@ -302,7 +303,7 @@ class LifecycleContract:
         self, kernels: Kernels, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Take the end of a kernel that a client asked to end for a success, and not for news."""
-        manager = kernels.start("python")
+        manager = kernels.start("light")
         with caplog.at_level(logging.WARNING, "remote_kernel_provider"):
             run(KernelChannels(manager.connection).shutdown(), 10)
             run(manager.wait(), 30)
@@ -325,7 +326,7 @@ class LifecycleContract:
 
     def test_a_dead_kernel_takes_no_signals(self, kernels: Kernels) -> None:
         """Raise KernelGoneError from the backend, before and after the deletion; the manager tolerates it."""
-        manager = kernels.start("crowd")
+        manager = kernels.start("light")
         self.kill(manager)
         run(manager.wait(), 30)
         for _ in range(2):
@@ -338,7 +339,7 @@ class LifecycleContract:
 
     def test_delete_is_idempotent(self, kernels: Kernels) -> None:
         """Delete twice, and what never was; the status of all of them is `gone`."""
-        manager = kernels.start("crowd")
+        manager = kernels.start("light")
         never = replace(manager.resource, id=f"{manager.resource.id}-never")
         for resource in (manager.resource, manager.resource, never):
             run(kernels.lifecycle.delete(resource, 0))
@@ -379,7 +380,7 @@ class LifecycleContract:
         assert time.monotonic() - began < 1 + self.failure_is_noticed_within
         self._assert_nothing_left(kernels)
 
-    @pytest.mark.parametrize("spec", ["python", "failing", "silent"])
+    @pytest.mark.parametrize("spec", ["light", "failing", "silent"])
     def test_a_cancelled_launch_leaves_nothing(self, kernels: Kernels, spec: str) -> None:
         """Cancel at many moments of a launch, from a loop that is not the private one."""
 
@@ -414,7 +415,7 @@ class LifecycleContract:
 
     def test_kernels_are_found_by_their_owner(self, kernels: Kernels) -> None:
         """Find a kernel by each part of its owner, and not by another's."""
-        manager = kernels.start("crowd")
+        manager = kernels.start("light")
         owner = manager.resource.owner
         right: list[dict[str, str]] = [
             {"user": owner.user},
@@ -431,7 +432,7 @@ class LifecycleContract:
 
     def test_a_handle_survives_being_written_down(self, kernels: Kernels) -> None:
         """Find the kernel by what `to_json` wrote."""
-        manager = kernels.start("crowd")
+        manager = kernels.start("light")
         again = KernelResource.from_json(manager.resource.to_json())
         assert again == manager.resource
         assert run(kernels.lifecycle.status(again)).phase is Phase.RUNNING
@@ -440,7 +441,7 @@ class LifecycleContract:
         self, kernels: Kernels, host: Host, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Take over the kernel of a host that was killed: its state is there, and it is followed again."""
-        with OtherHost(self.provider_class.id, "python", INSTANCE, "kept = 'state'") as other:
+        with OtherHost(self.provider_class.id, "light", INSTANCE, "kept = 'state'") as other:
             resource = other.resource()
             other.kill()
         own = OwnerSelector(host_id=host.identity.host_id, instance=host.instance)
@@ -462,7 +463,7 @@ class LifecycleContract:
 
     def test_an_adopted_kernel_is_launched_anew(self, kernels: Kernels, host: Host) -> None:
         """Restart a kernel whose launch only its memory knows."""
-        with OtherHost(self.provider_class.id, "python", INSTANCE, "kept = 'state'") as other:
+        with OtherHost(self.provider_class.id, "light", INSTANCE, "kept = 'state'") as other:
             resource = other.resource()
             other.kill()
         manager = run(relaunch(host, resource))
@@ -475,13 +476,13 @@ class LifecycleContract:
 
     def test_the_first_launch_sweeps_what_dead_clients_left(self, kernels: Kernels) -> None:
         """Remove the kernels of a client that was killed; keep those of a living one, and of a server."""
-        ids = self.provider_class.id, "crowd"
+        ids = self.provider_class.id, "light"
         with OtherHost(*ids) as dead, OtherHost(*ids, "server-2") as server, OtherHost(*ids) as living:
             orphan, waiting, alive = dead.resource(), server.resource(), living.resource()
             dead.kill()
             server.kill()
             assert {resource.id for resource in kernels.find()} == {orphan.id, waiting.id, alive.id}
-            own = kernels.start("crowd").resource
+            own = kernels.start("light").resource
             until(lambda: orphan not in kernels.find(), 10, "the sweep of a dead client's kernel")
             assert {resource.id for resource in kernels.find()} == {waiting.id, alive.id, own.id}
 
@@ -491,7 +492,7 @@ class LifecycleContract:
         """Launch and end many: no process, file, descriptor, task or thread is left."""
 
         async def one(number: int) -> None:
-            manager = await kernels.launch("crowd", kernel_id=str(uuid.uuid4()))
+            manager = await kernels.launch("light", kernel_id=str(uuid.uuid4()))
             await (manager.shutdown() if number % 2 else manager.kill())
 
         async def batch(numbers: Sequence[int]) -> None:

@@ -136,13 +136,22 @@ class TinyKernel:
         """Serve until a shutdown request or SIGTERM comes."""
         signal.signal(signal.SIGINT, self._on_interrupt)
         signal.signal(signal.SIGTERM, self._on_end)
+        # A signal that comes just before the wait begins, and so does not interrupt it, wakes it all the same.
+        woken, waking = os.pipe()
+        os.set_blocking(waking, False)
+        signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
+        poller = zmq.Poller()
+        poller.register(self._shell, zmq.POLLIN)
+        poller.register(woken, zmq.POLLIN)
         control = threading.Thread(target=self._serve_control, daemon=True)
         control.start()
         try:
             while True:
-                message = self._wire.unpack(self._shell.recv_multipart())
-                if message is not None:
-                    self._answer(*message)
+                for source, _ in poller.poll():
+                    if source is not self._shell:
+                        os.read(woken, 64)
+                    elif (message := self._wire.unpack(self._shell.recv_multipart())) is not None:
+                        self._answer(*message)
         except _EndError:
             for socket in (self._shell, self._iopub, self._stdin):
                 socket.close()
