@@ -28,7 +28,7 @@ from remote_kernel_provider.configuration import load_settings
 from remote_kernel_provider.connection.info import ConnectionInfo
 from remote_kernel_provider.errors import LaunchError
 from remote_kernel_provider.host import Host
-from remote_kernel_provider.private_loop import PRIVATE_LOOP
+from remote_kernel_provider.private_loop import PRIVATE_LOOP, within
 
 if TYPE_CHECKING:
     from cluster.running import Cluster
@@ -180,7 +180,7 @@ async def _kubectl_port_forward(bench: Bench, pod: str, connection: ConnectionIn
         assert process.stdout is not None
         local: dict[int, int] = {}
         while len(local) < len(connection.ports):
-            found = re.search(rb":(\d+) -> (\d+)", await asyncio.wait_for(process.stdout.readline(), 30))
+            found = re.search(rb":(\d+) -> (\d+)", await within(30, process.stdout.readline()))
             assert found, "kubectl forwards nothing"
             local[int(found[2])] = int(found[1])
         shell, iopub, stdin, control, heartbeat = (local[port] for port in connection.ports)
@@ -285,7 +285,7 @@ async def _growing_host(image: str, route: str) -> AsyncIterator[Any]:
 
     async def ask(what: str) -> tuple[Any, int]:
         stdin.write(f"{what}\n".encode())
-        told = json.loads(await asyncio.wait_for(stdout.readline(), 120))
+        told = json.loads(await within(120, stdout.readline()))
         return told["connection"] and ConnectionInfo.from_json(told["connection"]), int(told["memory"])
 
     try:

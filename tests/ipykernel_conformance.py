@@ -8,6 +8,9 @@ import unittest
 
 import jupyter_kernel_test
 
+PATIENCE = 10.0
+"""Seconds for each message of a cell; the suite gives it 0.1 s, which a busy machine does not always keep."""
+
 
 class IPyKernelTests(jupyter_kernel_test.KernelTests):
     kernel_name = os.environ.get("TESTED_KERNEL", "python3")
@@ -33,6 +36,15 @@ class IPyKernelTests(jupyter_kernel_test.KernelTests):
     supported_history_operations = ("tail", "search")
     code_inspect_sample = "zip"
     code_clear_output = "from IPython.display import clear_output; clear_output()"
+
+    def execute_helper(self, *arguments, **options):
+        channel = self.kc.iopub_channel
+        get = channel.get_msg
+        channel.get_msg = lambda timeout: get(timeout=PATIENCE)
+        try:
+            return super().execute_helper(*arguments, **options)
+        finally:
+            channel.get_msg = get
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ class Tab:
             "date": "2026-01-01T00:00:00Z",
             "version": "5.3",
         }
-        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": False}
         parts = [json.dumps(part).encode() for part in (header, {}, {}, content)]
         await self._socket.write_message(serialize_msg_to_ws_v1(parts, "shell"), binary=True)
         return cell

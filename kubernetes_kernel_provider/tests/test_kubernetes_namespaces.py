@@ -337,13 +337,30 @@ def test_what_it_may_not_do_in_a_namespace_that_it_has_made_is_the_cluster_roles
     assert rules_of(str(failure.value)) == [KERNELS[1]]
     assert own_namespaces(cluster, kernel_id) == []
 
-    # What fills the namespace has no RoleBinding yet that could give it.
-    lacking = users.kubeconfig("more", [], [namespaces, KERNELS[0]])
-    kernels = start_host(lacking, shared_namespace="false")
-    with pytest.raises(LaunchError, match="add to this host's ClusterRole: ") as failure:
+
+@pytest.mark.slow
+def test_what_a_namespace_is_made_of_and_may_not_be_created_is_said_before_it_is_made(
+    cluster, users, start_host, tmp_path
+):
+    """What fills the namespace has no RoleBinding yet that could give it."""
+    if cluster.own is None:
+        pytest.skip("makes ClusterRoles, which are not for the cluster of TEST_KUBECONFIG")
+    template = tmp_path / "kernel-namespace.yaml.j2"
+    quota = "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: q}\n"
+    policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: {podSelector: {}}\n"
+    template.write_text("---\n".join((f"{MINIMAL}  name: x\n", quota, policy)))
+    namespaces = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create", "delete", "get", "list"]}
+    lacking = users.kubeconfig("lacking", [], [namespaces, KERNELS[0]])
+    kernels = start_host(lacking, shared_namespace="false", namespace_template=str(template))
+    kernel_id = str(uuid.uuid4())
+    told = "for what a kernel's namespace is made of.*add to this host's ClusterRole: "
+    with pytest.raises(LaunchError, match=told) as failure:
         run(kernels.launch("python", kernel_id=kernel_id))
-    assert rules_of(str(failure.value)) == [quotas]
-    assert own_namespaces(cluster, kernel_id) == []
+    assert rules_of(str(failure.value)) == [
+        {"apiGroups": [""], "resources": ["resourcequotas"], "verbs": ["create"]},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["create"]},
+    ]
+    assert cluster.api.list_namespace(label_selector=f"{OURS},kernel_id={kernel_id}").items == []
 
 
 @pytest.mark.slow

@@ -14,10 +14,12 @@ from cluster.images import (
     LAUNCHER,
     PAUSE_IMAGE,
     PYTHON_IMAGE,
+    REQUIREMENTS,
     TINY_KERNEL,
+    kept_packages,
     write_image,
     write_layer,
-    write_python_packages,
+    write_own_modules,
 )
 
 KUBERNETES = "1.36.3"
@@ -96,18 +98,28 @@ def _go_build(binary: Path, package: str, flags: str) -> None:
     partial.rename(binary)
 
 
-def _build_python(archive: Path) -> None:
+def python_layers() -> list[Path]:
+    """Return the layers of `PYTHON_IMAGE`, the lowest one first: Debian's Python, packages of others, and ours.
+
+    Raises
+    ------
+    ClusterError
+        Says what is missing on this machine.
+    """
     try:
         system = debian.system(debian.PYTHON)
     except RuntimeError as failure:
         raise ClusterError(f"{failure}; see docs/contributors/cluster.md") from None
-    packages = archive.with_name("packages")
-    shutil.rmtree(packages, ignore_errors=True)
-    write_python_packages(packages)
-    layer = write_layer(archive.with_name("packages.layer"), packages)
-    write_image(archive, PYTHON_IMAGE, [system, layer])
-    layer.unlink()
-    shutil.rmtree(packages)
+    return [system, kept_packages("kernel-packages", REQUIREMENTS), Built().python.with_name("own.tar")]
+
+
+def _build_python(archive: Path) -> None:
+    root = archive.with_name("root")
+    shutil.rmtree(root, ignore_errors=True)
+    write_own_modules(root)
+    write_layer(archive.with_name("own.tar"), root)
+    shutil.rmtree(root)
+    write_image(archive, PYTHON_IMAGE, python_layers())
 
 
 def run(*command: str, cwd: Path | None = None, **environment: str) -> str:

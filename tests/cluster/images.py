@@ -14,6 +14,8 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from keeping import kept
+
 # Not `latest`: the kubelet would pull it.
 PAUSE_IMAGE = "cluster.test/pause:1"
 PYTHON_IMAGE = "cluster.test/python:1"
@@ -23,7 +25,6 @@ REQUIREMENTS = ("ipykernel>=7.3", "pycryptodomex")
 ROOT = Path(__file__).parents[2]
 LAUNCHER = ROOT / "launchers/src/kernel_launchers"
 TINY_KERNEL = ROOT / "remote_kernel_provider/src/remote_kernel_provider/testing/tiny_kernel.py"
-MANIFEST = "manifest.json"
 
 CONFIG = {
     "architecture": "amd64",
@@ -32,17 +33,38 @@ CONFIG = {
 }
 
 
-def write_python_packages(folder: Path) -> None:
-    """Write the image's second layer: what pip installs for its Python, on whatever Python this is."""
-    site = folder / f"usr/local/lib/python{PYTHON}/dist-packages"
+def install_packages(root: Path, *what: str) -> None:
+    """Install packages below a layer's root, for the image's Python, on whatever Python this is."""
+    site = root / f"usr/local/lib/python{PYTHON}/dist-packages"
     platforms = [f"--platform=manylinux{version}_x86_64" for version in ("2014", "_2_17", "_2_28", "_2_34")]
     target = ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}", *platforms]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(site), *target]
-    subprocess.run([*command, *REQUIREMENTS], check=True)
-    (site / TINY_KERNEL.name).write_bytes(TINY_KERNEL.read_bytes())
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(site), *target, *what]
+    subprocess.run(command, check=True)
+    compile_modules(root)
+    (site / "bin").rename(root / "usr/local/bin")
+    for program in (root / "usr/local/bin").iterdir():
+        _, _, script = program.read_text().partition("\n")
+        program.write_text(f"#!/usr/bin/python3\n{script}")
+
+
+def kept_packages(name: str, what: Sequence[str]) -> Path:
+    """Return the layer of packages of others, kept between runs."""
+
+    def make(folder: Path) -> None:
+        install_packages(folder / "root", *what)
+        write_layer(folder / "packages.tar", folder / "root")
+        shutil.rmtree(folder / "root")
+
+    return kept(name, "\n".join((PYTHON, str(_compiles()), *what)), make) / "packages.tar"
+
+
+def write_own_modules(root: Path) -> None:
+    """Write below a layer's root what the kernels' image has of ours."""
+    site = root / f"usr/local/lib/python{PYTHON}/dist-packages"
     shutil.copytree(LAUNCHER, site / LAUNCHER.name, ignore=shutil.ignore_patterns("__pycache__", "*.toml"))
-    compile_modules(folder)
-    programs = folder / "usr/local/bin"
+    (site / TINY_KERNEL.name).write_bytes(TINY_KERNEL.read_bytes())
+    compile_modules(root)
+    programs = root / "usr/local/bin"
     programs.mkdir(parents=True)
     (programs / "python").symlink_to("/usr/bin/python3")
 
@@ -52,10 +74,14 @@ def compile_modules(root: Path) -> None:
 
     The kernels' user cannot write it, and layers have no times by which it would count as up to date.
     """
-    if "{}.{}".format(*sys.version_info) == PYTHON:
+    if _compiles():
         options = ("-qq", "--invalidation-mode=unchecked-hash", "-s", str(root), "-p", "/")
         # Some packages hold examples of what cannot be compiled.
         subprocess.run([sys.executable, "-m", "compileall", *options, str(root)], check=False)
+
+
+def _compiles() -> bool:
+    return "{}.{}".format(*sys.version_info) == PYTHON
 
 
 def write_layer(layer: Path, folder: Path) -> Path:
@@ -96,28 +122,13 @@ def write_image(archive: Path, name: str, layers: Sequence[Path], entrypoint: Se
     manifest = json.dumps([{"Config": config_name, "RepoTags": [name], "Layers": names}]).encode()
     partial = archive.with_name(f"{archive.name}.partial")
     with tarfile.open(partial, "w") as packed:
-        for entry_name, content in ((config_name, config), (MANIFEST, manifest)):
+        for entry_name, content in ((config_name, config), ("manifest.json", manifest)):
             entry = tarfile.TarInfo(entry_name)
             entry.size = len(content)
             packed.addfile(entry, io.BytesIO(content))
         for entry_name, file in zip(names, layers, strict=True):
             packed.add(file, arcname=entry_name)
     partial.rename(archive)
-
-
-def read_layers(archive: Path, folder: Path) -> list[Path]:
-    """Write the layers of an image's archive into a folder; return them, the lowest one first."""
-    layers = []
-    with tarfile.open(archive) as packed:
-        manifest = packed.extractfile(MANIFEST)
-        assert manifest is not None
-        for number, name in enumerate(json.load(manifest)[0]["Layers"]):
-            content = packed.extractfile(name)
-            assert content is not None
-            layers.append(folder / f"layer-{number}.tar")
-            with layers[-1].open("wb") as layer:
-                shutil.copyfileobj(content, layer, 1 << 20)
-    return layers
 
 
 def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -90,7 +90,13 @@ class Daemon:
         with self.log.open("ab") as log:
             # A session of its own: it outlives the run that started it, when another run uses it too.
             process = subprocess.Popen(
-                self._command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                self._command(),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                # It starts itself anew at each step of a container, and would collect garbage each time.
+                env={**os.environ, "GOGC": "400"},
             )
         deadline = time.monotonic() + START_DEADLINE
         while not self.answers():

@@ -8,6 +8,7 @@ from typing import Any
 from kubernetes_kernel_provider.client.api import ClusterClient, Document
 from kubernetes_kernel_provider.client.collections import Collections
 from kubernetes_kernel_provider.client.errors import ClusterError
+from kubernetes_kernel_provider.client.rules import Rule
 from kubernetes_kernel_provider.templates import RenderedObject, located
 
 _OF_THE_OBJECT = (400, 422)
@@ -26,6 +27,12 @@ class Creator:
     def __init__(self, client: ClusterClient) -> None:
         self._client = client
         self._collections = Collections(client)
+
+    async def right(self, document: Mapping[str, Any]) -> Rule:
+        """Return the rule that permits to create an object; raises a ClusterError where the cluster knows no such."""
+        group, _, _ = str(document.get("apiVersion")).rpartition("/")
+        collection = await self._collections.of(document)
+        return Rule(collection.rpartition("/")[2], ("create",), group)
 
     async def create(self, document: Mapping[str, Any], *, dry_run: bool = False) -> Document:
         """Create an object.

@@ -17,7 +17,7 @@ from kubernetes_kernel_provider.manifests import HostAccount, Placement, make_na
 from kubernetes_kernel_provider.manifests.labels import NAMESPACE
 from kubernetes_kernel_provider.names import is_own_namespace
 from kubernetes_kernel_provider.overdue import Overdue
-from kubernetes_kernel_provider.permissions import FOR_KERNELS, FOR_NAMESPACES, Permissions
+from kubernetes_kernel_provider.permissions import FOR_KERNELS, FOR_NAMESPACES, Need, Permissions
 from kubernetes_kernel_provider.templates import RenderedObject
 from remote_kernel_provider.configuration import RemoteKernelSettings
 from remote_kernel_provider.leftovers import Leftover
@@ -102,11 +102,15 @@ class Namespaces:
     ) -> AsyncIterator[None]:
         await self._permissions.require("", FOR_NAMESPACES)
         manifests = await asyncio.to_thread(make_namespace, request, placement, self._settings, host)
+        if not self._is_checked:  # the template makes each namespace of the same kinds, and gives the same rights in it
+            rights = await asyncio.gather(*(self._creator.right(other.document) for other in manifests.others))
+            needs = [Need(right, "what a kernel's namespace is made of") for right in dict.fromkeys(rights)]
+            await self._permissions.require(manifests.name, needs)
         try:
             await self._creator.create_rendered(manifests.namespace)
             await asyncio.gather(*(self._creator.create_rendered(other) for other in manifests.others))
             await self._settle(pod)
-            if not self._is_checked:  # the template gives each namespace the same rights
+            if not self._is_checked:
                 await self._permissions.require(manifests.name, _NEEDED)
                 self._is_checked = True
             yield

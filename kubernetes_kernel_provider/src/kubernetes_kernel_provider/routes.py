@@ -11,7 +11,7 @@ from kubernetes_kernel_provider.client.api import ClusterClient
 from kubernetes_kernel_provider.client.port_forward import PortForward
 from kubernetes_kernel_provider.permissions import FORWARDING, Permissions
 from remote_kernel_provider.connection.info import Route
-from remote_kernel_provider.private_loop import end_task
+from remote_kernel_provider.private_loop import end_task, within
 
 PROBE_TIMEOUT = 1.0
 """Seconds in which a pod that can be reached answers, if only that nobody listens yet."""
@@ -131,7 +131,7 @@ class Routes:
 async def answers(address: str, port: int, seconds: float) -> bool:
     """Whether anything at an address answers in time, be it that the port is closed."""
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), seconds)
+        _, writer = await within(seconds, asyncio.open_connection(address, port))
     except ConnectionRefusedError:
         return True
     except (asyncio.TimeoutError, OSError):

@@ -15,7 +15,7 @@ from remote_kernel_provider.errors import KernelGoneError
 from remote_kernel_provider.kernel_mgmt import KernelManagerABC
 from remote_kernel_provider.launch import Launched
 from remote_kernel_provider.lifecycle import KernelStatus, Phase
-from remote_kernel_provider.private_loop import PRIVATE_LOOP, end_task
+from remote_kernel_provider.private_loop import PRIVATE_LOOP, end_task, within
 
 _log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class RemoteKernelManager(KernelManagerABC):
     async def _shutdown(self) -> None:
         await self._while_alive(KernelChannels(self.connection).shutdown(), self._grace)
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), self._grace)
+            await within(self._grace, self._ended.wait())
         await self._delete(self._grace)
 
     async def terminate(self) -> None:

@@ -19,6 +19,7 @@ from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
 from kubernetes_kernel_provider.client.location import NoClusterError, find_kubeconfig
 from remote_kernel_provider.errors import ConfigurationError
+from remote_kernel_provider.private_loop import within
 
 __all__ = ["ACCOUNT", "PLUGIN_TIMEOUT", "LoadedConfiguration", "NoClusterError", "load_configuration"]
 
@@ -79,7 +80,7 @@ async def _from_kubeconfig(paths: str, context: str) -> LoadedConfiguration:
         loader = _StrictLoader(merged.config, active_context=context or None, config_base_path=None)  # type: ignore[no-untyped-call]
         chosen = loader.current_context
         source = f"kubeconfig {paths}, context '{chosen['name']}'"
-        await asyncio.wait_for(loader.load_and_set(configuration), PLUGIN_TIMEOUT)  # type: ignore[no-untyped-call]
+        await within(PLUGIN_TIMEOUT, loader.load_and_set(configuration))  # type: ignore[no-untyped-call]
     except asyncio.TimeoutError:
         raise ConfigurationError(f"the exec plugin of {paths} did not end within {PLUGIN_TIMEOUT:g} s") from None
     except (ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
+from remote_kernel_provider.private_loop import within
+
 DEADLINE = 5.0
 """Seconds that it takes at most to be told."""
 
@@ -25,7 +27,7 @@ async def tell_listener(address: str, port: int, signum: int) -> None:
         When nobody listens there: the kernel has ended, or cannot be reached.
     """
     try:
-        await asyncio.wait_for(_tell(address, port, {"signum": signum}), DEADLINE)
+        await within(DEADLINE, _tell(address, port, {"signum": signum}))
     except asyncio.TimeoutError:
         raise TimeoutError(f"{address} port {port} does not answer") from None
 

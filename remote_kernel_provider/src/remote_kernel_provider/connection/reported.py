@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from remote_kernel_provider.connection.info import ConnectionInfo
 from remote_kernel_provider.errors import ConfigurationError
 from remote_kernel_provider.files import parse_json
-from remote_kernel_provider.private_loop import end_task
+from remote_kernel_provider.private_loop import end_task, within
 
 if TYPE_CHECKING:
     from Cryptodome.PublicKey import RSA
@@ -188,7 +188,7 @@ class ResponseServer:
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = str((writer.get_extra_info("peername") or ("unknown",))[0])
         try:
-            text = await asyncio.wait_for(_read_all(reader), MESSAGE_DEADLINE)
+            text = await within(MESSAGE_DEADLINE, _read_all(reader))
             message = _parse(text)
             if not any(expectation.take(message, peer) for expectation in list(self._expected)):
                 log.warning("A message from %s is not the report of a kernel that is expected; it is dropped.", peer)

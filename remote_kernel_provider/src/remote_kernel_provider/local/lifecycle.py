@@ -43,6 +43,7 @@ from remote_kernel_provider.local.records import KernelFolder, LocalRecord, fold
 from remote_kernel_provider.local.starting import check_user, end_child, start_child, unwritable
 from remote_kernel_provider.owner import HostIdentity, Owner, OwnerSelector
 from remote_kernel_provider.parameters.environment import inherited_environment, with_references
+from remote_kernel_provider.private_loop import within
 from remote_kernel_provider.sealing import MemorySeal
 
 UNKNOWN_PID = 0
@@ -285,4 +286,4 @@ def _unseen_end(record: LocalRecord) -> KernelStatus:
 
 async def _within(seconds: float, event: asyncio.Event) -> None:
     with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        await within(seconds, event.wait())

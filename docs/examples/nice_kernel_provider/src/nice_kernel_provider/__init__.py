@@ -22,6 +22,7 @@ from remote_kernel_provider.local.ports import LOOPBACK, PortPool
 from remote_kernel_provider.local.process import WatchedProcess, machine, spawn, start_time
 from remote_kernel_provider.local.records import KernelFolder, LocalRecord, folders
 from remote_kernel_provider.parameters.environment import inherited_environment
+from remote_kernel_provider.private_loop import within
 from remote_kernel_provider.provider import RemoteKernelProvider
 from remote_kernel_provider.sealing import MemorySeal
 
@@ -94,7 +95,7 @@ class NiceLifecycleManager(LifecycleManager):
             if grace and not process.ended.is_set():
                 process.signal_group(signal.SIGTERM)
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(process.ended.wait(), grace)
+                    await within(grace, process.ended.wait())
             process.signal_group(signal.SIGKILL)
             await process.ended.wait()
         self._folder(resource).remove()

@@ -18,6 +18,7 @@ from remote_kernel_provider.jupyter.server.extension import compose
 from remote_kernel_provider.jupyter.server.launches import Launches, Subject
 from remote_kernel_provider.jupyter.server.restarter import RemoteRestarter
 from remote_kernel_provider.jupyter.users import current_user
+from remote_kernel_provider.private_loop import within
 
 LAST_LINES = 200
 """Lines of output that are kept of a kernel that died."""
@@ -169,7 +170,7 @@ class RemoteServerKernelManager(ServerKernelManager):
             return
         logs = ""
         with suppress(asyncio.TimeoutError, RemoteKernelError, OSError):
-            logs = await asyncio.wait_for(provisioner.last_output(LAST_LINES), LAST_LINES_DEADLINE)
+            logs = await within(LAST_LINES_DEADLINE, provisioner.last_output(LAST_LINES))
         self._launches.died(self._subject(), status, logs)
 
     def _tell_death(self, *, restarting: bool) -> None:

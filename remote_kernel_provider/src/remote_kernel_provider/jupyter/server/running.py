@@ -19,7 +19,7 @@ from remote_kernel_provider.jupyter.server.refusal import RefusalError
 from remote_kernel_provider.jupyter.server.survival import Left, adopt_kernel, host_of
 from remote_kernel_provider.lifecycle import KernelResource, LifecycleManager
 from remote_kernel_provider.owner import ALIVE, DEAD, OwnerSelector
-from remote_kernel_provider.private_loop import PRIVATE_LOOP
+from remote_kernel_provider.private_loop import PRIVATE_LOOP, within
 from remote_kernel_provider.running import FIND_DEADLINE, FoundKernel, ask_all, find_running, look, stop
 from remote_kernel_provider.sweep import Orphan, delete_orphans, find_orphans
 
@@ -128,7 +128,7 @@ class RunningKernels:
             if resource.id not in [each.id for each in left]:
                 raise RefusalError(409, "the kernel cannot be adopted: it is not there any more; look again")
             adopting = adopt_kernel(self._mapping, Left(resource, {**detail.request, "listed_as": name}))
-            await asyncio.wait_for(adopting, ADOPTION_DEADLINE)
+            await within(ADOPTION_DEADLINE, adopting)
         except asyncio.TimeoutError:
             raise RefusalError(
                 503, "the kernel was not adopted: its backend did not answer in time; try again"
@@ -209,7 +209,7 @@ class RunningKernels:
         if resource.id not in self._memories:
             # A launch may not have come that far, and a backend not answer: the list goes on without.
             with suppress(asyncio.TimeoutError, RemoteKernelError, OSError):
-                memory = await asyncio.wait_for(lifecycle.recall(resource), FIND_DEADLINE)
+                memory = await within(FIND_DEADLINE, lifecycle.recall(resource))
                 self._memories[resource.id] = {name: memory.arguments.get(name, {}) for name in ("limits", "request")}
             while len(self._memories) > MOST_MEMORIES:
                 self._memories.popitem(last=False)
@@ -233,7 +233,7 @@ class RunningKernels:
 
     async def _within(self, asking: Coroutine[Any, Any, T]) -> T:
         """Ask a backend, which has to answer in time."""
-        return await self._called(asyncio.wait_for(asking, FIND_DEADLINE))
+        return await self._called(within(FIND_DEADLINE, asking))
 
     async def _called(self, asking: Coroutine[Any, Any, T]) -> T:
         try:

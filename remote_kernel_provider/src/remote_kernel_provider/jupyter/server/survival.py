@@ -30,7 +30,7 @@ from remote_kernel_provider.jupyter.server.gap import Gap
 from remote_kernel_provider.jupyter.server.sessions import keep_sessions
 from remote_kernel_provider.lifecycle import KernelResource, LifecycleManager
 from remote_kernel_provider.owner import OwnerSelector, server_instance
-from remote_kernel_provider.private_loop import PRIVATE_LOOP
+from remote_kernel_provider.private_loop import PRIVATE_LOOP, within
 
 PREDECESSOR_GRACE = 2.0
 """Seconds in which a predecessor that frees the port ends, too."""
@@ -165,7 +165,7 @@ async def _find(host: Host, server: Any) -> list[Left]:
 
 async def _list(name: str, lifecycle: LifecycleManager, own: OwnerSelector, log: Any) -> list[KernelResource]:
     try:
-        return await asyncio.wait_for(lifecycle.find(own), FIND_DEADLINE)
+        return await within(FIND_DEADLINE, lifecycle.find(own))
     except asyncio.TimeoutError:
         log.warning("Kernels of '%s' were not looked for: it did not answer within %g s.", name, FIND_DEADLINE)
     except (RemoteKernelError, OSError) as error:
@@ -178,13 +178,13 @@ async def _look(host: Host, resource: KernelResource, server: Any) -> Left | Non
     lifecycle = host.lifecycle(resource.lifecycle)
     name = f"{resource.kernel_id} ({resource.kernel_name})"
     try:
-        status = await asyncio.wait_for(lifecycle.status(resource), FIND_DEADLINE)
+        status = await within(FIND_DEADLINE, lifecycle.status(resource))
         if status.phase.ended:
             log.info("Kernel %s ended while no server was there: %s", name, status.sentence())
-            await asyncio.wait_for(lifecycle.delete(resource, 0), FIND_DEADLINE)
+            await within(FIND_DEADLINE, lifecycle.delete(resource, 0))
             _remove_connection_file(server.kernel_manager, resource.kernel_id)
             return None
-        memory = await asyncio.wait_for(lifecycle.recall(resource), FIND_DEADLINE)
+        memory = await within(FIND_DEADLINE, lifecycle.recall(resource))
         request = dict(memory.arguments["request"])
         if not request.get("listed_as"):
             raise KernelGoneError("it was not launched by a Jupyter server")
