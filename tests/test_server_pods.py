@@ -34,7 +34,10 @@ async def test_an_open_page_finds_its_kernel_and_its_variables_again_after_kill_
         assert list(server.kernels()) == [kernel]
         assert await tab.run("print(kept)") == "42\n"
         assert pods.pod().metadata.uid == pod
+        busy = await tab.begin("import time\nprint('busy', flush=True)\nfor _ in range(600): time.sleep(0.1)")
+        await tab.until_printed(busy, "busy")
         server.request("POST", f"api/kernels/{kernel}/interrupt")
+        await tab.until(lambda: tab.has_ended(busy), "interrupted")
         assert await tab.run("print(kept)") == "42\n"
     server.request("DELETE", f"api/kernels/{kernel}")
     server.stop()
