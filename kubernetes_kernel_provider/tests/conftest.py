@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster.fixtures import IMAGE, ClusterUnderTest, Namespace
+from cluster.fixtures import IMAGE, LIGHT, ClusterUnderTest, Namespace
 from cluster.relay import Relay
 from cluster_users import Users
 from pod_launches import HOST, request_of, write_spec
@@ -106,7 +106,7 @@ def kernels(in_namespace: Namespace, tmp_path: Path) -> Iterator[Kernels]:
     """A host; nothing is left of its kernels when a test ends."""
     host = Host(load_settings(), "server-1")
     kernels = Kernels(KubernetesKernelProvider(host), tmp_path / "data" / "kernels", "", {"image_name": IMAGE})
-    kernels.add_spec("python", ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}"))
+    kernels.add_spec("python", LIGHT)
     yield kernels
     kernels.close()
     run(kernels.lifecycle.clear(dry_run=False))  # leases of other hosts that the test killed

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from cluster.fixtures import FOREIGN, IMAGE, ClusterUnderTest, Namespace
+from cluster.fixtures import FOREIGN, IMAGE, LIGHT, ClusterUnderTest, Namespace
 
 from kubernetes_kernel_provider.provider import KubernetesKernelProvider
 from remote_kernel_provider.testing.contract import LifecycleContract
@@ -14,7 +14,7 @@ from remote_kernel_provider.testing.kernels import Kernels
 class TestKubernetes(LifecycleContract):
     provider_class = KubernetesKernelProvider
     config = {"image_name": IMAGE}
-    light = LifecycleContract.python if FOREIGN else ("python", "-m", "tiny_kernel", "-f", "{connection_file}")
+    light = LIGHT
     reported = None if FOREIGN else (
         "python", "-m", "kernel_launchers.python",
         "--kernel-id", "{kernel_id}", "--port-range", "{port_range}",

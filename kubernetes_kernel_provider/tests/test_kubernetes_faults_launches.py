@@ -5,7 +5,7 @@ import random
 from collections import Counter
 
 import pytest
-from cluster.fixtures import FOREIGN, Namespace
+from cluster.fixtures import LIGHT, Namespace
 
 from remote_kernel_provider.errors import LaunchError
 from remote_kernel_provider.launch import LaunchProgress
@@ -18,7 +18,6 @@ AT_ONCE = 12
 LIMIT = 280.0
 """Seconds on a machine that does much else; a quiet one needs a tenth."""
 SEED = 20261121
-LIGHT = ("python", "-m", "ipykernel_launcher" if FOREIGN else "tiny_kernel", "-f", "{connection_file}")
 
 FAILURES = {
     "exits": ({"argv": ("python", "-c", "raise SystemExit(3)", "{connection_file}")}, "Error"),

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 from cluster.configuration import ADDRESS, NODE, PORT
-from cluster.fixtures import IMAGE
+from cluster.fixtures import IMAGE, LIGHT
 from cluster.running import Cluster
 
 from kubernetes_kernel_provider import removal
@@ -25,7 +25,6 @@ from remote_kernel_provider.testing.waiting import run, until
 
 pytestmark = pytest.mark.slow
 
-PYTHON = ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}")
 BACK = 40.0
 """Seconds in which everybody has found an API server again that was away for some."""
 
@@ -195,7 +194,7 @@ def test_a_node_is_lost(own_cluster, kernels, in_namespace, monkeypatch):
 def test_a_kernel_makes_room_for_something_more_important(own_cluster, kernels, in_namespace):
     node = in_namespace.api.read_node(NODE)
     half = str(int(node.status.allocatable["memory"].removesuffix("Ki")) * 6 // 10) + "Ki"
-    kernels.add_spec("large", PYTHON, config={"memory": half})
+    kernels.add_spec("large", LIGHT, config={"memory": half})
     running = kernels.start("large")
     secure = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     container = {"name": "it", "image": IMAGE, "command": ["sleep", "60"], "securityContext": secure}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster.fixtures import IMAGE, ClusterUnderTest, Namespace
+from cluster.fixtures import IMAGE, LIGHT, ClusterUnderTest, Namespace
 from cluster_users import KERNELS, without
 from kubernetes import client as official
 from pod_launches import KERNEL_ID, request_of, write_spec
@@ -154,7 +154,7 @@ def start_host(
         host = Host(load_settings())
         config = {"image_name": IMAGE, "launch_timeout": 120}
         kernels = Kernels(KubernetesKernelProvider(host), tmp_path / "data" / "kernels", "", config)
-        kernels.add_spec("python", ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}"))
+        kernels.add_spec("python", LIGHT)
         made.append(kernels)
         return kernels
 

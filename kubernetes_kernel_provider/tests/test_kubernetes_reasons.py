@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from cluster.fixtures import Namespace
+from cluster.fixtures import LIGHT, Namespace
 
 from kubernetes_kernel_provider.reasons import MISSING_OBJECT_PATIENCE
 from remote_kernel_provider.errors import KernelDiedError, LaunchError, LaunchTimeoutError
@@ -17,15 +17,13 @@ from remote_kernel_provider.testing.waiting import run, until
 
 pytestmark = pytest.mark.slow
 
-PYTHON = ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}")
-
 
 @pytest.fixture
 def add_template(kernels: Kernels) -> Callable[[str, str], None]:
     """Give the spec a template of its own."""
 
     def add(spec: str, container: str = "", document: str = "") -> None:
-        kernels.add_spec(spec, PYTHON)
+        kernels.add_spec(spec, LIGHT)
         scripts = kernels.provider.specs()[spec].resource_dir / "scripts"
         scripts.mkdir()
         (scripts / "kernel-pod.yaml.j2").write_text(
@@ -44,7 +42,7 @@ def refusal(kernels: Kernels, spec: str = "python", **values: object) -> LaunchE
 
 def test_a_pod_that_no_node_takes_waits_and_says_so_at_once(kernels):
     steps: list[LaunchProgress] = []
-    kernels.add_spec("patient", PYTHON, config={"wait_timeout": 3})
+    kernels.add_spec("patient", LIGHT, config={"wait_timeout": 3})
     with pytest.raises(LaunchTimeoutError, match=r"within 3 s \(wait_timeout\)") as failure:
         kernels.start("patient", memory="4Ti", progress=steps.append)
     status = failure.value.status
@@ -54,7 +52,7 @@ def test_a_pod_that_no_node_takes_waits_and_says_so_at_once(kernels):
 
 
 def test_a_registry_that_does_not_answer_may_come_back(kernels):
-    kernels.add_spec("patient", PYTHON, config={"wait_timeout": 4, "image_name": "127.0.0.1:9/acme/python:1"})
+    kernels.add_spec("patient", LIGHT, config={"wait_timeout": 4, "image_name": "127.0.0.1:9/acme/python:1"})
     error = refusal(kernels, "patient")
     assert isinstance(error, LaunchTimeoutError)
     assert (error.status.phase, error.status.reason) == (Phase.PULLING, "RegistryUnreachable")
@@ -62,7 +60,7 @@ def test_a_registry_that_does_not_answer_may_come_back(kernels):
 
 
 def test_an_image_name_that_is_none(kernels):
-    kernels.add_spec("wrong", PYTHON, config={"image_name": "acme/UPPER:1"})
+    kernels.add_spec("wrong", LIGHT, config={"image_name": "acme/UPPER:1"})
     error = refusal(kernels, "wrong")
     assert isinstance(error, KernelDiedError)
     assert error.status.reason == "InvalidImageName"
@@ -101,7 +99,7 @@ def test_a_kernel_that_runs_out_of_memory(kernels):
 
 
 def test_a_deadline_of_the_cluster(kernels):
-    kernels.add_spec("short", PYTHON, config={"active_deadline": 12})
+    kernels.add_spec("short", LIGHT, config={"active_deadline": 12})
     manager = kernels.start("short")
     run(manager.wait(), 60)
     assert manager.status.reason == "DeadlineExceeded"
@@ -152,7 +150,7 @@ def test_a_namespace_whose_security_level_refuses_the_pod(kernels, add_template)
 
 
 def test_a_service_account_that_is_not_there(kernels):
-    kernels.add_spec("other", PYTHON, config={"service_account_name": "nobody"})
+    kernels.add_spec("other", LIGHT, config={"service_account_name": "nobody"})
     assert refusal(kernels, "other").status.reason == "NoServiceAccount"
 
 
@@ -164,14 +162,14 @@ def test_a_misspelt_field_of_a_template(kernels, add_template):
 
 
 def test_namespaces_that_are_not_there_or_on_their_way_out(kernels, in_namespace: Namespace, cluster):
-    kernels.add_spec("nowhere", PYTHON, config={"namespace": "rkp-test-nowhere"})
+    kernels.add_spec("nowhere", LIGHT, config={"namespace": "rkp-test-nowhere"})
     assert refusal(kernels, "nowhere").status.reason == "NoNamespace"
     leaving = Namespace(cluster)
     holding = {"metadata": {"name": "x", "finalizers": ["remote-kernel-provider/test"]}}
     leaving.api.create_namespaced_config_map(leaving.name, holding)
     try:
         leaving.delete()
-        kernels.add_spec("leaving", PYTHON, config={"namespace": leaving.name})
+        kernels.add_spec("leaving", LIGHT, config={"namespace": leaving.name})
         assert refusal(kernels, "leaving").status.reason == "NamespaceTerminating"
     finally:
         leaving.api.patch_namespaced_config_map("x", leaving.name, {"metadata": {"finalizers": None}})

@@ -1,13 +1,11 @@
 """How often launches ask the cluster."""
 
 import pytest
-from cluster.fixtures import Namespace
+from cluster.fixtures import LIGHT, Namespace
 
 from kubernetes_kernel_provider.client.connections import Connections
 from remote_kernel_provider.testing.kernels import Kernels
 from remote_kernel_provider.testing.waiting import until
-
-PYTHON = ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}")
 
 
 @pytest.fixture
@@ -33,7 +31,7 @@ LEASE = "POST /apis/coordination.k8s.io/v1/namespaces/OWN/leases"
 
 @pytest.mark.slow
 def test_what_launches_ask(kernels: Kernels, asked: list[str]) -> None:
-    spec = kernels.add_spec("patient", PYTHON, config={"launch_timeout": 120})
+    spec = kernels.add_spec("patient", LIGHT, config={"launch_timeout": 120})
     kernels.start(spec)
     until(lambda: set(asked) >= SWEEP, 30, "the sweep of the first launch")
     assert sorted(each for each in asked if each.startswith("POST")) == [*OBJECTS, LEASE]

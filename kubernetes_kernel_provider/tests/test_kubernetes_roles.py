@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from cluster.fixtures import IMAGE
+from cluster.fixtures import IMAGE, LIGHT
 from shipped_manifests import DEPLOY, HOST, needed, shipped, verbs
 
 from kubernetes_kernel_provider import following
@@ -105,7 +105,7 @@ def test_each_verb_is_used(in_namespace, users, used, tmp_path, monkeypatch):
     monkeypatch.setattr(following, "SLOW", 0.0)  # else nobody asks for events where pods start fast
     host = Host(load_settings(), "server-1")
     kernels = Kernels(KubernetesKernelProvider(host), tmp_path / "data" / "kernels", "", CONFIG)
-    command = ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}")
+    command = LIGHT
     kernels.add_spec("python", command)
     kernels.add_spec("missing", command, config={"image_name": "127.0.0.1:9/acme/python:1", "wait_timeout": 3})
     manager = kernels.start("python")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-from cluster.fixtures import Namespace
+from cluster.fixtures import LIGHT, Namespace
 from cluster_users import KERNELS, Users
 
 from kubernetes_kernel_provider import route_check, routes
@@ -176,7 +176,7 @@ def test_the_doctor_tries_pods_that_run_already(
     (problem,) = problems
     assert "resources: [pods/portforward], verbs: [get, create]" in problem.remedy
 
-    command = ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}")
+    command = LIGHT
     pod = kernels.start(kernels.add_spec("patient", command, config={"launch_timeout": 120})).resource.data["pod"]
     route, problems = diagnose(RKP_KUBERNETES_ROUTE="auto")
     assert (route.state, problems) == (OK, [])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cluster.configuration import GROUP
-from cluster.fixtures import ClusterUnderTest, Namespace
+from cluster.fixtures import LIGHT, ClusterUnderTest, Namespace
 from kubernetes import client
 from pod_launches import POD, template_with
 
@@ -229,7 +229,7 @@ def test_objects_of_all_kinds_live_with_the_pod(
         found += custom.list_namespaced_custom_object(widgets, "v1", name, "widgets")["items"]
         return [each for each in found if each["metadata"]["name"] != "kube-root-ca.crt"]
 
-    kernels.add_spec("edited", ("python", "-m", "ipykernel_launcher", "-f", "{connection_file}"))
+    kernels.add_spec("edited", LIGHT)
     manager = kernels.start("edited", note=note, storage=storage)
     with Notebook(manager.connection) as notebook:
         assert notebook.run("print(ascii(open('/notes/note').read()))").text == f"{note!a}\n"

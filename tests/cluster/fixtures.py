@@ -21,6 +21,8 @@ FOREIGN = os.environ.get("TEST_KUBECONFIG", "")
 """The kubeconfig of somebody's cluster: the tests make namespaces in it, and leave everything else alone."""
 IMAGE = os.environ.get("TEST_KERNEL_IMAGE", "quay.io/jupyter/base-notebook") if FOREIGN else PYTHON_IMAGE
 """An image with `python` and ipykernel that the cluster's nodes have or can pull."""
+LIGHT = ("python", "-m", "ipykernel_launcher" if FOREIGN else "tiny_kernel", "-f", "{connection_file}")
+"""Command of the kernel of the tests to which it does not matter which kernel it is."""
 LOG_LINES = 30
 NO_CLUSTER = "/nonexistent/of-the-tests/kubeconfig"
 """What `$KUBECONFIG` says in tests that were given none."""

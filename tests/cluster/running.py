@@ -128,15 +128,23 @@ class Cluster:
         ClusterError
             When it stays broken.
         """
-        for name in ORDER:
-            if not self._pid(name):
-                self.start(name)
+        self._revive()
         _wait(60, "the API server", self.answers)
         self.kubectl("patch", "node", NODE, "--patch", '{"spec": {"taints": null, "unschedulable": null}}')
         self.kubectl("delete", "pod", "recovered", "--ignore-not-found", "--grace-period=1", "--wait=true")
         self.kubectl("run", "recovered", f"--image={PAUSE_IMAGE}", "--restart=Never")
-        _wait(60, "a pod", lambda: bool(self.kubectl(*_reached("Ready", "pod/recovered"), check=False)))
+        _wait(60, "a pod", self._runs_pods)
         self.kubectl("delete", "pod", "recovered", "--grace-period=1", "--wait=false")
+
+    def _runs_pods(self) -> bool:
+        # A scheduler that sees its cache at odds with an API server that was killed ends itself, to be started again.
+        self._revive()
+        return bool(self.kubectl(*_reached("Ready", "pod/recovered"), check=False))
+
+    def _revive(self) -> None:
+        for name in ORDER:
+            if not self._pid(name):
+                self.start(name)
 
     def load(self, archive: Path) -> None:
         """Make the images of an archive available to the pods."""
