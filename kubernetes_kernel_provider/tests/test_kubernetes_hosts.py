@@ -9,6 +9,7 @@ from hosts import Leases, dying_program, host_elsewhere, remote_kernel
 from kubernetes_kernel_provider import removal
 from kubernetes_kernel_provider.client.errors import ClusterError
 from kubernetes_kernel_provider.manifests import secret_name
+from remote_kernel_provider.errors import KernelGoneError
 from remote_kernel_provider.sweep import find_orphans, sweep_dead
 from remote_kernel_provider.testing.other_host import OtherHost
 from remote_kernel_provider.testing.waiting import run, until
@@ -51,6 +52,21 @@ def test_killed_at_every_step_of_a_launch(kernels, in_namespace, monkeypatch):
     own = [f"V1Lease {lease.metadata.name}", f"V1Pod {pod}", f"V1Secret {secret_name(pod)}"]
     until(lambda: sorted(in_namespace.objects()) == own, 20, "nothing is left but the living host's kernel")
     assert run(living.is_alive())
+
+
+def test_another_kernels_secret_is_not_believed(kernels, in_namespace):
+    one, other = kernels.start("python"), kernels.start("python")
+    mine, theirs = (secret_name(manager.resource.data["pod"]) for manager in (one, other))
+    document = in_namespace.api.read_namespaced_secret(theirs, in_namespace.name)
+    in_namespace.api.delete_namespaced_secret(mine, in_namespace.name)
+    with pytest.raises(KernelGoneError, match="nothing is kept"):
+        run(kernels.lifecycle.recall(one.resource))
+    document.metadata.name, document.metadata.resource_version, document.metadata.uid = mine, None, None
+    in_namespace.api.create_namespaced_secret(in_namespace.name, document)
+    with pytest.raises(KernelGoneError, match="was not written by this user's host"):
+        run(kernels.lifecycle.recall(one.resource))
+    assert run(kernels.lifecycle.recall(other.resource)).connection.key == other.connection.key
+    in_namespace.api.delete_namespaced_secret(mine, in_namespace.name)
 
 
 def test_a_pod_that_a_finalizer_keeps(kernels, in_namespace, monkeypatch, caplog):

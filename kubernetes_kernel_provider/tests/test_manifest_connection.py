@@ -7,8 +7,8 @@ import subprocess
 import pytest
 from pod_launches import COMMAND, HOST, KERNEL_ID, POD, parts, request_of, variables, write_spec
 
-from kubernetes_kernel_provider.manifests import connection_secret, make_manifests, place, read_memory
-from remote_kernel_provider.errors import KernelGoneError, ParameterError
+from kubernetes_kernel_provider.manifests import connection_secret, kept_memory, make_manifests, place
+from remote_kernel_provider.errors import ParameterError
 
 
 def test_the_connection_file_and_what_a_later_host_needs(tmp_path, settings):
@@ -16,7 +16,7 @@ def test_the_connection_file_and_what_a_later_host_needs(tmp_path, settings):
     request = request_of(spec)
     manifests = make_manifests(request, place(request, settings, HOST), settings)
     pod, inside, container = parts(manifests)
-    secret = connection_secret(pod, "uid-1", request.memory, lambda content: f"{len(content)}")
+    secret = connection_secret(pod, "uid-1", request.memory.connection, b"sealed")
     assert inside["volumes"][0]["secret"]["secretName"] == secret["metadata"]["name"]
     assert container["volumeMounts"][0] == {
         "name": "remote-kernel-connection",
@@ -33,15 +33,9 @@ def test_the_connection_file_and_what_a_later_host_needs(tmp_path, settings):
         {"apiVersion": "v1", "kind": "Pod", "name": manifests.name, "uid": "uid-1"}
     ]
     assert request.memory.connection.key not in json.dumps(pod)
-    assert read_memory(secret, "uid-1", lambda content, seal: seal == f"{len(content)}") == request.memory
-    for broken in (secret | {"data": {}}, {}, secret | {"data": secret["data"] | {"seal": "?"}}):
-        with pytest.raises(KernelGoneError, match="holds no memory"):
-            read_memory(broken, "uid-1", lambda content, seal: True)
-    with pytest.raises(KernelGoneError, match="not written by this user's host"):
-        read_memory(secret, "uid-22", lambda content, seal: seal == f"{len(content)}")
-    other = secret | {"data": secret["data"] | {"memory.json": base64.b64encode(b"{}").decode()}}
-    with pytest.raises(KernelGoneError, match="cannot be adopted"):
-        read_memory(other, "uid-1", lambda content, seal: True)
+    assert kept_memory(secret) == b"sealed"
+    for broken in (secret | {"data": {}}, {}, secret | {"data": secret["data"] | {"memory": "?"}}):
+        assert kept_memory(broken) is None
 
 
 def test_a_writable_copy_of_the_connection_file(launch, tmp_path):

@@ -57,7 +57,7 @@ def test_the_restricted_level_takes_it(
     strict = {"dry_run": "All", "field_validation": "Strict"}
     made = cluster.api.create_namespaced_pod(namespace.name, pod, **strict)
     assert made.metadata.name == pod["metadata"]["name"]
-    secret = connection_secret(pod, "00000000-0000-0000-0000-000000000000", request.memory, lambda content: "")
+    secret = connection_secret(pod, "00000000-0000-0000-0000-000000000000", request.memory.connection, b"kept")
     cluster.api.create_namespaced_secret(namespace.name, secret, **strict)
 
 

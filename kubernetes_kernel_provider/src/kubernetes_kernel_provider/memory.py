@@ -5,11 +5,12 @@ from __future__ import annotations
 from kubernetes_kernel_provider.client.api import ClusterClient, Document
 from kubernetes_kernel_provider.client.errors import ClusterError
 from kubernetes_kernel_provider.creation import Creator
-from kubernetes_kernel_provider.manifests import connection_secret, read_memory
+from kubernetes_kernel_provider.manifests import connection_secret, kept_memory
 from kubernetes_kernel_provider.paths import secret_path
 from remote_kernel_provider.errors import KernelGoneError
 from remote_kernel_provider.lifecycle import KernelMemory, KernelResource
 from remote_kernel_provider.owner import HostIdentity
+from remote_kernel_provider.sealing import MemorySeal
 
 CONFLICT = 409
 
@@ -28,7 +29,7 @@ class SecretMemory:
     def __init__(self, client: ClusterClient, creator: Creator, identity: HostIdentity) -> None:
         self._client = client
         self._creator = creator
-        self._identity = identity
+        self._seal = MemorySeal(identity)
 
     async def keep(self, resource: KernelResource, pod: Document, memory: KernelMemory) -> None:
         """Create the Secret of a kernel's pod; does nothing where an attempt whose answer was lost has created it.
@@ -42,8 +43,9 @@ class SecretMemory:
         memory
             What is kept.
         """
+        kept = self._seal.seal(resource.id, memory)
         try:
-            await self._creator.create(connection_secret(pod, resource.id, memory, self._identity.seal))
+            await self._creator.create(connection_secret(pod, resource.id, memory.connection, kept))
         except ClusterError as error:
             if error.code != CONFLICT or not await self._is_kept(resource, memory):
                 raise
@@ -63,12 +65,9 @@ class SecretMemory:
             When nothing is kept, or it is not what this user's host wrote.
         """
         try:
-            secret = await self._client.request("GET", secret_path(resource))
+            kept = kept_memory(await self._client.request("GET", secret_path(resource)))
         except ClusterError as error:
-            if error.is_missing:
-                raise KernelGoneError(f"nothing is kept of kernel {resource.kernel_id}; it cannot be adopted") from None
-            raise
-        try:
-            return read_memory(secret, resource.id, self._identity.is_sealed)
-        except KernelGoneError as error:
-            raise KernelGoneError(f"kernel {resource.kernel_id}: {error}") from None
+            if not error.is_missing:
+                raise
+            kept = None
+        return self._seal.open(resource, resource.id, kept)

@@ -81,7 +81,7 @@ def preview_launch(
     placement = place(request, settings, _HOST)
     manifests = make_manifests(request, placement, settings, template=template)
     pod = manifests.pod.document
-    secrets = [] if memory is None else [connection_secret(pod, _UID, memory, lambda content: "")]
+    secrets = [] if memory is None else [connection_secret(pod, _UID, connection, b"")]
     around: list[Mapping[str, Any]] = []
     if placement.automatic:
         namespace = make_namespace(request, placement, settings, _HOST)

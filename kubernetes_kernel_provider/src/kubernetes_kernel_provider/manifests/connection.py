@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubernetes_kernel_provider.manifests.labels import handle_annotation
 from kubernetes_kernel_provider.manifests.volumes import OUR_PREFIX, add_own
-from remote_kernel_provider.errors import KernelGoneError
-from remote_kernel_provider.lifecycle import KernelMemory
+from remote_kernel_provider.connection.info import ConnectionInfo
 
 CONNECTION_FOLDER = "/run/remote-kernel"
 _COPY_MOUNT = "/run/remote-kernel-copy"
@@ -19,7 +18,7 @@ COPY_FOLDER = f"{_COPY_MOUNT}/private"
 FILE_NAME = "connection.json"
 
 _VOLUME, _COPY_VOLUME = f"{OUR_PREFIX}connection", f"{OUR_PREFIX}connection-copy"
-_MEMORY, _SEAL = "memory.json", "seal"
+_MEMORY = "memory"
 
 _COPY = '(umask 077 && mkdir "${2%/*}" && cat "$1" >"$2") && shift 2 && exec "$@"'
 """What a shell runs with the two paths and the kernel's command as its arguments."""
@@ -30,13 +29,10 @@ def secret_name(pod_name: str) -> str:
     return f"{OUR_PREFIX}{pod_name}"
 
 
-def connection_secret(
-    pod: Mapping[str, Any], uid: str, memory: KernelMemory, seal: Callable[[bytes], str]
-) -> dict[str, Any]:
+def connection_secret(pod: Mapping[str, Any], uid: str, connection: ConnectionInfo, memory: bytes) -> dict[str, Any]:
     """Return the Secret that a kernel reads its connection file from, and a later host its memory.
 
-    Made after the pod, whose uid it names: the cluster removes it with the pod, and no other pod's can be passed off
-    for it.
+    Made after the pod, whose uid it names: the cluster removes it with the pod.
 
     Parameters
     ----------
@@ -44,18 +40,13 @@ def connection_secret(
         The manifest.
     uid
         Of the pod in the cluster.
+    connection
+        The kernel's.
     memory
-        What is kept.
-    seal
-        The host identity's.
+        What is kept for hosts, sealed.
     """
     metadata = pod["metadata"]
-    kept = memory.to_bytes()
-    content = {
-        FILE_NAME: json.dumps(memory.connection.to_json()).encode(),
-        _MEMORY: kept,
-        _SEAL: seal(_sealed(uid, kept)).encode(),
-    }
+    content = {FILE_NAME: json.dumps(connection.to_json()).encode(), _MEMORY: memory}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -71,34 +62,12 @@ def connection_secret(
     }
 
 
-def read_memory(secret: Mapping[str, Any], uid: str, is_sealed: Callable[[bytes, str], bool]) -> KernelMemory:
-    """Return what a connection Secret keeps.
-
-    Parameters
-    ----------
-    secret
-        As the API gives it.
-    uid
-        Of the kernel's pod.
-    is_sealed
-        The host identity's.
-
-    Raises
-    ------
-    KernelGoneError
-        When it is not what this user's host wrote for this pod.
-    """
+def kept_memory(secret: Mapping[str, Any]) -> bytes | None:
+    """Return the sealed memory that a connection Secret, as the API gives it, keeps; None where it keeps none."""
     try:
-        data = secret["data"]
-        kept, seal = (base64.b64decode(data[name], validate=True) for name in (_MEMORY, _SEAL))
+        return base64.b64decode(secret["data"][_MEMORY], validate=True)
     except (KeyError, TypeError, ValueError):
-        raise KernelGoneError("the kernel's Secret holds no memory; it cannot be adopted") from None
-    if not is_sealed(_sealed(uid, kept), seal.decode(errors="replace")):
-        raise KernelGoneError("the kernel's Secret was not written by this user's host; it cannot be adopted")
-    try:
-        return KernelMemory.from_bytes(kept)
-    except ValueError as error:  # sealed by another version of ours
-        raise KernelGoneError(f"the kernel cannot be adopted: {error}") from None
+        return None
 
 
 def owner_reference(pod_name: str, uid: str) -> dict[str, Any]:
@@ -133,7 +102,3 @@ def copying_command(pod: Mapping[str, Any], container: dict[str, Any], command: 
 def copied_for(command: Sequence[str]) -> Sequence[str]:
     """Return the command that `copying_command` was given; nothing for another one."""
     return command[6:] if command[4:5] == [f"{CONNECTION_FOLDER}/{FILE_NAME}"] else ()
-
-
-def _sealed(uid: str, kept: bytes) -> bytes:
-    return uid.encode() + b"\0" + kept
