@@ -16,7 +16,7 @@ from remote_kernel_provider.testing.waiting import until
 SECONDS = 1000
 """Playwright counts milliseconds."""
 
-PATIENCE = 30 * SECONDS
+PATIENCE = 60 * SECONDS
 """For what a busy machine may take its time for."""
 
 RECONNECTION = 45
