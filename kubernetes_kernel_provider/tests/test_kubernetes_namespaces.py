@@ -364,6 +364,16 @@ def test_what_a_namespace_is_made_of_and_may_not_be_created_is_said_before_it_is
 
 
 @pytest.mark.slow
+def test_a_kind_that_the_cluster_does_not_know_is_an_error_at_its_line(cluster, start_host, tmp_path):
+    template = tmp_path / "kernel-namespace.yaml.j2"
+    template.write_text(f"{MINIMAL}  name: x\n---\napiVersion: acme.example/v1\nkind: Nothing\nmetadata: {{name: n}}\n")
+    kernels, kernel_id = start_host(shared_namespace="false", namespace_template=str(template)), str(uuid.uuid4())
+    with pytest.raises(LaunchError, match=r"kernel-namespace\.yaml\.j2, line \d.*no objects of the kind Nothing"):
+        run(kernels.launch("python", kernel_id=kernel_id))
+    assert cluster.api.list_namespace(label_selector=f"{OURS},kernel_id={kernel_id}").items == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("resource", "verb"),
     [("pods", "create"), ("pods", "watch"), ("secrets", "create"), ("pods/portforward", "create")],

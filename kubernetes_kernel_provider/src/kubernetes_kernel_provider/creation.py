@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from kubernetes_kernel_provider.client.api import ClusterClient, Document
@@ -27,12 +28,6 @@ class Creator:
     def __init__(self, client: ClusterClient) -> None:
         self._client = client
         self._collections = Collections(client)
-
-    async def right(self, document: Mapping[str, Any]) -> Rule:
-        """Return the rule that permits to create an object; raises a ClusterError where the cluster knows no such."""
-        group, _, _ = str(document.get("apiVersion")).rpartition("/")
-        collection = await self._collections.of(document)
-        return Rule(collection.rpartition("/")[2], ("create",), group)
 
     async def create(self, document: Mapping[str, Any], *, dry_run: bool = False) -> Document:
         """Create an object.
@@ -61,9 +56,22 @@ class Creator:
 
     async def create_rendered(self, rendered: RenderedObject, *, dry_run: bool = False) -> Document:
         """Create an object of a template, as `create` does; an error that is the object's own names file and line."""
-        try:
+        with _located(rendered):
             return await self.create(rendered.document, dry_run=dry_run)
-        except ClusterError as error:
-            if error.code not in _OF_THE_OBJECT:
-                raise
-            raise ClusterError(located(rendered, str(error)), error.code, error.reason, error.causes) from None
+
+    async def right(self, rendered: RenderedObject) -> Rule:
+        """Return the rule that permits to create an object of a template; a kind that there is not is an error, too."""
+        group, _, _ = str(rendered.document.get("apiVersion")).rpartition("/")
+        with _located(rendered):
+            collection = await self._collections.of(rendered.document)
+        return Rule(collection.rpartition("/")[2], ("create",), group)
+
+
+@contextmanager
+def _located(rendered: RenderedObject) -> Iterator[None]:
+    try:
+        yield
+    except ClusterError as error:
+        if error.code not in _OF_THE_OBJECT:
+            raise
+        raise ClusterError(located(rendered, str(error)), error.code, error.reason, error.causes) from None

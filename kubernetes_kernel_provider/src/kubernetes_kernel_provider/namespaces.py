@@ -103,7 +103,7 @@ class Namespaces:
         await self._permissions.require("", FOR_NAMESPACES)
         manifests = await asyncio.to_thread(make_namespace, request, placement, self._settings, host)
         if not self._is_checked:  # the template makes each namespace of the same kinds, and gives the same rights in it
-            rights = await asyncio.gather(*(self._creator.right(other.document) for other in manifests.others))
+            rights = await asyncio.gather(*(self._creator.right(other) for other in manifests.others))
             needs = [Need(right, "what a kernel's namespace is made of") for right in dict.fromkeys(rights)]
             await self._permissions.require(manifests.name, needs)
         try:

@@ -52,9 +52,9 @@ class _Call(concurrent.futures.Future, Generic[T]):  # type: ignore[type-arg]  #
     def start(self) -> None:
         """Have the coroutine run, with the caller's context variables."""
         context = contextvars.copy_context()
-        self._loop.call_soon_threadsafe(lambda: self._start(context.run(self._loop.create_task, self._coroutine)))
+        self._loop.call_soon_threadsafe(lambda: self._follow(context.run(self._loop.create_task, self._coroutine)))
 
-    def _start(self, task: asyncio.Task[T]) -> None:
+    def _follow(self, task: asyncio.Task[T]) -> None:
         self._task = task
         task.add_done_callback(self._ended)
 
