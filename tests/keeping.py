@@ -14,6 +14,11 @@ MONTH = 30 * 24 * 3600.0
 DIGITS = 12
 
 
+def place(kind: str, recipe: str) -> Path:
+    """Return the folder in which `kept` keeps something, whether it is there or not."""
+    return CACHE / f"{kind}-{hashlib.sha256(recipe.encode()).hexdigest()[:DIGITS]}"
+
+
 def kept(kind: str, recipe: str, make: Callable[[Path], None]) -> Path:
     """Return a folder with something that is costly to make; whoever needs it first makes it, and all others wait.
 
@@ -28,7 +33,7 @@ def kept(kind: str, recipe: str, make: Callable[[Path], None]) -> Path:
     make
         Fills the folder.
     """
-    folder = CACHE / f"{kind}-{hashlib.sha256(recipe.encode()).hexdigest()[:DIGITS]}"
+    folder = place(kind, recipe)
     CACHE.mkdir(parents=True, exist_ok=True)
     with locked(CACHE / f"{kind}.lock"):
         complete = folder / "complete"

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import debian
-from keeping import CACHE, locked
+from keeping import CACHE, kept, locked, place
 
 from cluster.errors import ClusterError
 from cluster.images import (
@@ -38,7 +38,7 @@ class Built:
         self.folder = CACHE / f"cluster-{KUBERNETES}-{_digest(SOURCES)}"
         self.binary = self.folder / "cluster"
         self.pause = self.folder / "pause.tar"
-        self.python = CACHE / f"kernel-image-{_digest(IMAGE_SOURCES)}" / "python.tar"
+        self.python = place("kernel-image", _digest(IMAGE_SOURCES)) / "python.tar"
 
     @property
     def archives(self) -> tuple[Path, Path]:
@@ -55,15 +55,13 @@ def build() -> Built:
         Says what is missing on this machine.
     """
     built = Built()
-    for folder in (built.folder, built.python.parent):
-        folder.mkdir(parents=True, exist_ok=True)
+    built.folder.mkdir(parents=True, exist_ok=True)
     with locked(CACHE / "build.lock"):
         if not built.binary.exists():
             _build_binary(built.binary)
         if not built.pause.exists():
             _build_pause(built.pause)
-        if not built.python.exists():
-            _build_python(built.python)
+    kept("kernel-image", _digest(IMAGE_SOURCES), _build_python)
     return built
 
 
@@ -113,13 +111,12 @@ def python_layers() -> list[Path]:
     return [system, kept_packages("kernel-packages", REQUIREMENTS), Built().python.with_name("own.tar")]
 
 
-def _build_python(archive: Path) -> None:
-    root = archive.with_name("root")
-    shutil.rmtree(root, ignore_errors=True)
+def _build_python(folder: Path) -> None:
+    root = folder / "root"
     write_own_modules(root)
-    write_layer(archive.with_name("own.tar"), root)
+    write_layer(folder / "own.tar", root)
     shutil.rmtree(root)
-    write_image(archive, PYTHON_IMAGE, python_layers())
+    write_image(folder / "python.tar", PYTHON_IMAGE, python_layers())
 
 
 def run(*command: str, cwd: Path | None = None, **environment: str) -> str:
