@@ -6,6 +6,7 @@ of the folder of that name, and hide the installed one.
 
 import contextlib
 import importlib
+import os
 import signal
 
 import pytest
@@ -28,6 +29,7 @@ LONG = (
     "test_server_survival",
     "test_engine_faults",
     "test_docker_others",
+    "test_python_image",
     "test_stock_clients",
     "test_lab_docker",
     "test_local_contract",
@@ -45,7 +47,6 @@ LONG = (
     "test_gateway_provisioners_launcher",
     "test_gateway_provisioners",
     "test_python_launcher",
-    "test_python_image",
     "test_server_rest",
     "test_swarm",
     "test_lab_launches",
@@ -53,6 +54,8 @@ LONG = (
     "test_frontends",
 )
 """The test modules that take longest, in the order in which test processes are to begin them."""
+CLUSTER_COMES = "TEST_CLUSTER_COMES"
+"""Environment variable by which test processes agree whether tests on the cluster come `first` or `last`."""
 SECONDS = 180
 """For a test, as in setup.cfg."""
 
@@ -70,17 +73,30 @@ pytest_plugins = (
 )
 
 
+def pytest_configure() -> None:
+    """See whether the cluster has to be built first, before the test processes start."""
+    from cluster.building import Built
+
+    os.environ.setdefault(CLUSTER_COMES, "first" if Built().binary.exists() else "last")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest: whoever has ended early then finds something short to do.
 
+    While the cluster is built, what needs it comes last: it would keep a process that could test something else.
     What cluster and engine need to be built has limits of its own, and does not count as the time of who waits for it.
     """
     places = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
+    awaited = {item.path for item in items if os.environ[CLUSTER_COMES] == "last" and _needs("cluster", item)}
+    items.sort(key=lambda item: (item.path in awaited, places.get(item.path.stem, len(LONG))))
     for item in items:
-        if {"cluster", "shared_engine"} & set(getattr(item, "fixturenames", ())):
+        if _needs("cluster", item) or _needs("shared_engine", item):
             given = item.get_closest_marker("timeout")
             item.add_marker(pytest.mark.timeout(given.args[0] if given else SECONDS, func_only=True), append=False)
+
+
+def _needs(fixture: str, item: pytest.Item) -> bool:
+    return fixture in getattr(item, "fixturenames", ())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -106,7 +106,7 @@ def kernels(in_namespace: Namespace, tmp_path: Path) -> Iterator[Kernels]:
     """A host; nothing is left of its kernels when a test ends."""
     host = Host(load_settings(), "server-1")
     kernels = Kernels(KubernetesKernelProvider(host), tmp_path / "data" / "kernels", "", {"image_name": IMAGE})
-    kernels.add_spec("python", LIGHT)
+    kernels.add_spec("light", LIGHT)
     yield kernels
     kernels.close()
     run(kernels.lifecycle.clear(dry_run=False))  # leases of other hosts that the test killed

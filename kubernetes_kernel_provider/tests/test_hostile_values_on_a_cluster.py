@@ -120,7 +120,7 @@ def test_a_kernel_sees_exactly_what_was_said(kernels: Kernels, in_namespace: Nam
     values = [value for value in HOSTILE if value not in NO_PROGRAMS]
     environment = {f"OWN_{number}": value for number, value in enumerate(values)}
     parameters = {f"said_{number}": value for number, value in enumerate(values)}
-    spec, _ = kernels.provider.find("python")
+    spec, _ = kernels.provider.find("light")
     request = ClientRequest(
         "5e1f2a3b-0000-4000-8000-000000000001", Identity(user, "authenticated"), parameters, environment
     )

@@ -40,7 +40,7 @@ def is_waiting(step):
     if step.status.reason == "RegistryUnreachable":
         waits.set()
 
-kernel = PRIVATE_LOOP.run(launch("python"))
+kernel = PRIVATE_LOOP.run(launch("light"))
 PRIVATE_LOOP.run(keep_sweeping())
 """
 """A program whose lease is renewed, whose host sweeps, and whose kernel is followed, all the time."""
@@ -56,7 +56,7 @@ ENDS = {
     "in order, and then it goes on": """
 PRIVATE_LOOP.run(kernel.kill())
 PRIVATE_LOOP.run(host.close())
-PRIVATE_LOOP.run(launch("python"))
+PRIVATE_LOOP.run(launch("light"))
 """,
     "a loop of its own in a thread": """
 async def main():

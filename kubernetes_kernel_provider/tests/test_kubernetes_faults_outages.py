@@ -73,7 +73,7 @@ def crash(cluster: Cluster, program: str) -> None:
     cluster.stop(program, signal.SIGKILL)
 
 
-def launch(kernels: Kernels, spec: str = "python", until_reason: str = "") -> "Future[RemoteKernelManager]":
+def launch(kernels: Kernels, spec: str = "light", until_reason: str = "") -> "Future[RemoteKernelManager]":
     """Begin a launch, and return when its pod is there, or waits for that reason."""
     steps: list[LaunchProgress] = []
     launching = PRIVATE_LOOP.submit(kernels.launch(spec, progress=steps.append))
@@ -82,7 +82,7 @@ def launch(kernels: Kernels, spec: str = "python", until_reason: str = "") -> "F
 
 
 def test_the_api_server_stops_and_starts(own_cluster, kernels, forwarded, waiting, in_namespace):
-    direct, through = kernels.start("python"), forwarded.start("python")
+    direct, through = kernels.start("light"), forwarded.start("light")
     with Notebook(direct.connection) as near, Notebook(through.connection) as far:
         near_cell, far_cell = near.begin(STRADDLE), far.begin(TICK)
         near_cell.until_printed("begun")
@@ -91,7 +91,7 @@ def test_the_api_server_stops_and_starts(own_cluster, kernels, forwarded, waitin
         crash(own_cluster, "apiserver")
         near_cell.until_printed("during")
         with pytest.raises(LaunchError, match="cannot be reached") as failure:
-            kernels.start("python")
+            kernels.start("light")
         assert failure.value.status.reason == "ClusterUnreachable"
         own_cluster.start("apiserver")
         assert near_cell.finish().text == "begun\nduring\nafter\n"
@@ -127,7 +127,7 @@ def test_the_api_server_stays_away(own_cluster, kernels, in_namespace):
 
 def test_changes_that_the_cluster_has_forgotten(own_cluster, through_relay, relay, in_namespace, caplog):
     caplog.set_level(logging.DEBUG, list_watch.__name__)
-    ended, kept = through_relay.start("python"), through_relay.start("python")
+    ended, kept = through_relay.start("light"), through_relay.start("light")
     relay.cut()
     pod = ended.resource.data["pod"]
     deleted = in_namespace.api.delete_namespaced_pod(pod, in_namespace.name, grace_period_seconds=1)
@@ -146,7 +146,7 @@ def test_changes_that_the_cluster_has_forgotten(own_cluster, through_relay, rela
 
 
 def test_the_kubelet_stops_and_starts(own_cluster, kernels, forwarded):
-    direct, through = kernels.start("python"), forwarded.start("python")
+    direct, through = kernels.start("light"), forwarded.start("light")
     with Notebook(direct.connection) as near, Notebook(through.connection) as far:
         for notebook in (near, far):
             notebook.run("value = 6 * 7")
@@ -163,7 +163,7 @@ def test_the_kubelet_stops_and_starts(own_cluster, kernels, forwarded):
 
 
 def test_a_node_is_drained(own_cluster, kernels, waiting):
-    running, under_way = kernels.start("python"), launch(kernels, waiting, "RegistryUnreachable")
+    running, under_way = kernels.start("light"), launch(kernels, waiting, "RegistryUnreachable")
     ours = f"--pod-selector=remote-kernel-provider/host={kernels.host.identity.host_id}"
     own_cluster.kubectl("drain", NODE, ours, "--force", "--delete-emptydir-data", "--grace-period=1", "--timeout=30s")
     run(running.wait(), 20)
@@ -181,7 +181,7 @@ def test_a_node_is_drained(own_cluster, kernels, waiting):
 def test_a_node_is_lost(own_cluster, kernels, in_namespace, monkeypatch):
     monkeypatch.setattr(removal, "FINALIZING", 0.5)
     monkeypatch.setattr(removal, "STUCK", 0.5)
-    lost = kernels.start("python")
+    lost = kernels.start("light")
     crash(own_cluster, "kubelet")
     # What an operator says of a node that will not come back; the cluster itself waits for minutes.
     own_cluster.kubectl("taint", "node", NODE, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")

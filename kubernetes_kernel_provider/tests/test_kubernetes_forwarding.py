@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 def test_they_are_private_and_end_with_the_pod(kernels, in_namespace):
     kernels.host.settings.kubernetes_route = "port-forward"
-    manager = kernels.start("python")
+    manager = kernels.start("light")
     folder = Path(manager.connection.ip).parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     with Notebook(manager.connection) as notebook:  # its sockets go on trying to connect

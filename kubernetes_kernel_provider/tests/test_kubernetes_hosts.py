@@ -36,9 +36,9 @@ def test_killed_at_every_step_of_a_launch(kernels, in_namespace, monkeypatch):
     """Nothing is left after the sweep, and nothing of a living host is touched."""
     monkeypatch.setenv("RKP_SWEEP", "false")  # of the programs, which would sweep each other's
     kernels.add_spec("huge", ("python", "{connection_file}"), config={"memory": "900Ti"})
-    living = kernels.start("python")
+    living = kernels.start("light")
     programs = {
-        step: dying_program(hook, "huge" if step == "while there is no room" else "python")
+        step: dying_program(hook, "huge" if step == "while there is no room" else "light")
         for step, hook in STEPS.items()
     }
     for step, program in programs.items():
@@ -55,7 +55,7 @@ def test_killed_at_every_step_of_a_launch(kernels, in_namespace, monkeypatch):
 
 
 def test_another_kernels_secret_is_not_believed(kernels, in_namespace):
-    one, other = kernels.start("python"), kernels.start("python")
+    one, other = kernels.start("light"), kernels.start("light")
     mine, theirs = (secret_name(manager.resource.data["pod"]) for manager in (one, other))
     document = in_namespace.api.read_namespaced_secret(theirs, in_namespace.name)
     in_namespace.api.delete_namespaced_secret(mine, in_namespace.name)
@@ -71,7 +71,7 @@ def test_another_kernels_secret_is_not_believed(kernels, in_namespace):
 
 def test_a_pod_that_a_finalizer_keeps(kernels, in_namespace, monkeypatch, caplog):
     monkeypatch.setattr(removal, "FINALIZING", 4.0)
-    with OtherHost("k8skp", "python") as kept, OtherHost("k8skp", "python") as other:
+    with OtherHost("k8skp", "light") as kept, OtherHost("k8skp", "light") as other:
         left, gone = kept.resource(), other.resource()
         name = left.data["pod"]
         _set_finalizers(in_namespace, name, ["tests.example/keep"])
@@ -107,7 +107,7 @@ def test_the_command_line_lists_logs_stops_and_sweeps(kernels, in_namespace, tmp
         "launch_new_instance(['-f', '{connection_file}'])",
     ))  # fmt: skip
     own = kernels.start("talking")
-    with OtherHost("k8skp", "python") as other:
+    with OtherHost("k8skp", "light") as other:
         foreign = other.resource()
         listed = {kernel["id"]: kernel for kernel in json.loads(remote_kernel("ps", "--json").stdout)}
         assert {kernel["host"] for kernel in listed.values()} == {"alive"}

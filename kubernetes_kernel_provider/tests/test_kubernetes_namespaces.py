@@ -154,7 +154,7 @@ def start_host(
         host = Host(load_settings())
         config = {"image_name": IMAGE, "launch_timeout": 120}
         kernels = Kernels(KubernetesKernelProvider(host), tmp_path / "data" / "kernels", "", config)
-        kernels.add_spec("python", LIGHT)
+        kernels.add_spec("light", LIGHT)
         made.append(kernels)
         return kernels
 
@@ -177,7 +177,7 @@ def has_gone(cluster: ClusterUnderTest, name: str) -> bool:
 @pytest.mark.slow
 def test_a_namespace_for_each_kernel(cluster, in_namespace, start_host):
     kernels = start_host(shared_namespace="false")
-    manager = kernels.start("python")
+    manager = kernels.start("light")
     name = manager.resource.data["namespace"]
     (made,) = own_namespaces(cluster, manager.kernel_id)
     assert made.metadata.name == name
@@ -188,7 +188,7 @@ def test_a_namespace_for_each_kernel(cluster, in_namespace, start_host):
     assert [found.kernel_id for found in kernels.find()] == [manager.kernel_id]
 
     # A restart has a new namespace.
-    restarted = run(kernels.launch("python", kernel_id=manager.kernel_id, replaces=manager))
+    restarted = run(kernels.launch("light", kernel_id=manager.kernel_id, replaces=manager))
     assert restarted.resource.data["namespace"] != name
     run(manager.kill())
     until(lambda: has_gone(cluster, name), 60, f"the end of {name}")
@@ -209,12 +209,12 @@ def test_a_failed_launch_leaves_no_namespace(cluster, start_host, tmp_path):
     kernels = start_host(shared_namespace="false", namespace_template=str(template))
     kernel_id = str(uuid.uuid4())
     with pytest.raises(LaunchError, match="exceeded quota") as failure:
-        run(kernels.launch("python", kernel_id=kernel_id))
+        run(kernels.launch("light", kernel_id=kernel_id))
     assert failure.value.status.reason == "QuotaExceeded"
     assert own_namespaces(cluster, kernel_id) == []
     template.write_text(NAMESPACE_TEMPLATE.read_text().replace("spec:", "sepc:"))
     with pytest.raises(LaunchError, match=f"{template}, line [0-9]+"):
-        run(kernels.launch("python", kernel_id=kernel_id))
+        run(kernels.launch("light", kernel_id=kernel_id))
     assert own_namespaces(cluster, kernel_id) == []
 
 
@@ -224,7 +224,7 @@ def test_a_cancelled_launch_leaves_no_namespace(cluster, start_host, delay):
     kernels, kernel_id = start_host(shared_namespace="false"), str(uuid.uuid4())
 
     async def cancel() -> None:
-        launching = asyncio.ensure_future(kernels.launch("python", kernel_id=kernel_id))
+        launching = asyncio.ensure_future(kernels.launch("light", kernel_id=kernel_id))
         await asyncio.wait([launching], timeout=delay)
         launching.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -237,7 +237,7 @@ def test_a_cancelled_launch_leaves_no_namespace(cluster, start_host, delay):
 @pytest.mark.slow
 def test_only_ours_are_removed(cluster, start_host):
     kernels = start_host(shared_namespace="false")
-    manager = kernels.start("python")
+    manager = kernels.start("light")
     name = manager.resource.data["namespace"]
     namespaces = kernels.lifecycle._namespaces
     (found,) = run(namespaces.kernels(OwnerSelector(host_id=kernels.host.identity.host_id)))
@@ -261,7 +261,7 @@ def test_only_ours_are_removed(cluster, start_host):
 @pytest.mark.slow
 def test_a_namespace_that_its_host_left_before_the_pod_is_found(cluster, start_host):
     kernels = start_host(shared_namespace="false")
-    manager = kernels.start("python")
+    manager = kernels.start("light")
     name = manager.resource.data["namespace"]
     cluster.api.delete_namespaced_pod(manager.resource.data["pod"], name, grace_period_seconds=1)
     run(manager.wait())
@@ -280,7 +280,7 @@ def test_a_namespace_that_a_client_names(cluster, namespace, users, start_host):
         allowed_namespaces=namespace.name,
         allowed_service_accounts="allowed,default",
     )
-    manager = kernels.start("python", namespace=namespace.name, service_account_name="allowed")
+    manager = kernels.start("light", namespace=namespace.name, service_account_name="allowed")
     pod = cluster.api.read_namespaced_pod(manager.resource.data["pod"], namespace.name)
     assert pod.spec.service_account_name == "allowed"
     with Notebook(manager.connection) as notebook:
@@ -301,7 +301,7 @@ def test_what_a_named_namespace_does_not_allow_is_said_before_the_launch(namespa
     refused = users.kubeconfig("refused", without("secrets", "create")[:2])
     kernels = start_host(refused, shared_namespace="false", allowed_namespaces=namespace.name)
     with pytest.raises(LaunchError, match="lacks the permission for giving kernels their keys") as failure:
-        kernels.start("python", namespace=namespace.name)
+        kernels.start("light", namespace=namespace.name)
     assert failure.value.status.reason == "PermissionDenied"
     assert rules_of(str(failure.value)) == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
     events = namespace.api.list_namespaced_event(namespace.name).items
@@ -312,7 +312,7 @@ def test_what_a_named_namespace_does_not_allow_is_said_before_the_launch(namespa
 def test_a_host_that_may_not_make_namespaces_says_so(users, start_host):
     kernels = start_host(users.kubeconfig("modest", KERNELS), shared_namespace="false")
     with pytest.raises(LaunchError, match="add to this host's ClusterRole") as failure:
-        kernels.start("python")
+        kernels.start("light")
     (rule,) = rules_of(str(failure.value))
     assert rule["resources"] == ["namespaces"]
     assert rule["verbs"] == ["create", "delete", "get", "list"]
@@ -328,7 +328,7 @@ def test_what_it_may_not_do_in_a_namespace_that_it_has_made_is_the_cluster_roles
     lacking = users.kubeconfig("lacking", [], [namespaces, quotas, KERNELS[0]])
     kernels, kernel_id = start_host(lacking, shared_namespace="false"), str(uuid.uuid4())
     with pytest.raises(LaunchError, match="permission for giving kernels their keys") as failure:
-        run(kernels.launch("python", kernel_id=kernel_id))
+        run(kernels.launch("light", kernel_id=kernel_id))
     role, _, _ = str(failure.value).partition(": rules: ")
     assert role.endswith(
         "add to this host's ClusterRole for its kernels' own namespaces (remote-kernels-host), which a RoleBinding of "
@@ -355,7 +355,7 @@ def test_what_a_namespace_is_made_of_and_may_not_be_created_is_said_before_it_is
     kernel_id = str(uuid.uuid4())
     told = "for what a kernel's namespace is made of.*add to this host's ClusterRole: "
     with pytest.raises(LaunchError, match=told) as failure:
-        run(kernels.launch("python", kernel_id=kernel_id))
+        run(kernels.launch("light", kernel_id=kernel_id))
     assert rules_of(str(failure.value)) == [
         {"apiGroups": [""], "resources": ["resourcequotas"], "verbs": ["create"]},
         {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["create"]},
@@ -369,7 +369,7 @@ def test_a_kind_that_the_cluster_does_not_know_is_an_error_at_its_line(cluster, 
     template.write_text(f"{MINIMAL}  name: x\n---\napiVersion: acme.example/v1\nkind: Nothing\nmetadata: {{name: n}}\n")
     kernels, kernel_id = start_host(shared_namespace="false", namespace_template=str(template)), str(uuid.uuid4())
     with pytest.raises(LaunchError, match=r"kernel-namespace\.yaml\.j2, line \d.*no objects of the kind Nothing"):
-        run(kernels.launch("python", kernel_id=kernel_id))
+        run(kernels.launch("light", kernel_id=kernel_id))
     assert cluster.api.list_namespace(label_selector=f"{OURS},kernel_id={kernel_id}").items == []
 
 
@@ -382,7 +382,7 @@ def test_each_missing_verb_is_named(namespace, users, start_host, resource, verb
     lacking = users.kubeconfig("lacking", without(resource, verb))
     kernels = start_host(lacking, kubernetes_route="port-forward")
     with pytest.raises(RemoteKernelError, match=namespace.name) as failure:
-        kernels.start("python")
+        kernels.start("light")
     (rule,) = rules_of(str(failure.value))
     assert rule["resources"] == [resource]
     assert verb in rule["verbs"]

@@ -47,7 +47,7 @@ def left(kernels, held) -> Callable[[str], KernelResource]:
     """Make a kernel whose host was killed, and whose lease has run out."""
 
     def make(instance: str = "") -> KernelResource:
-        with OtherHost("k8skp", "python", instance) as other:
+        with OtherHost("k8skp", "light", instance) as other:
             resource = other.resource()
         for lease in held.all():
             held.expire(lease)
@@ -71,7 +71,7 @@ def state_for(kernels: Kernels, resource: KernelResource) -> HostState:
 
 class TestTheLease:
     def test_is_one_for_all_kernels_and_goes_with_the_last(self, kernels, held):
-        first, second = kernels.start("python"), kernels.start("python")
+        first, second = kernels.start("light"), kernels.start("light")
         lease = held.one()
         owner = first.resource.owner
         assert lease.metadata.labels["remote-kernel-provider/host"] == owner.host_id
@@ -84,7 +84,7 @@ class TestTheLease:
 
     def test_is_renewed_by_one_timer_and_made_anew(self, kernels, held, monkeypatch):
         monkeypatch.setattr(leases, "RENEWAL", SOON)
-        kernels.start("python")
+        kernels.start("light")
         until(lambda: held.one().spec.renew_time, 10, "the first renewal")
         renewed = held.one().spec.renew_time
         until(lambda: held.one().spec.renew_time > renewed, 10, "the second renewal")
@@ -95,7 +95,7 @@ class TestTheLease:
         monkeypatch.setattr(leases, "RENEWAL", SOON)
         monkeypatch.setattr(leases, "RETRY", SOON)
         caplog.set_level("INFO")
-        through_relay.start("python")
+        through_relay.start("light")
         relay.cut()
         until(lambda: "was not renewed" in caplog.text, 10, "a renewal that fails")
         held.expire(held.one())
@@ -125,7 +125,7 @@ class TestDeath:
     def test_a_dead_hosts_kernel_is_swept_from_elsewhere(
         self, kernels, held, left, elsewhere, in_namespace, monkeypatch
     ):
-        living = kernels.start("python")
+        living = kernels.start("light")
         resource = left()
         dead = next(each for each in held.all() if each.spec.renew_time and each.spec.renew_time.year == 2020)
         for lease in held.all():
@@ -142,7 +142,7 @@ class TestDeath:
         until(lambda: len(in_namespace.objects()) == 2, 20, "only the living host's pod and Secret are there")
 
     def test_a_living_hosts_kernel_is_not(self, kernels, held, elsewhere, monkeypatch):
-        resource = kernels.start("python").resource
+        resource = kernels.start("light").resource
         monkeypatch.setattr(deaths, "CONFIRMATION", AT_ONCE)
         assert state_for(elsewhere, resource) == HostState("alive")
         assert resource.id not in orphans_of(elsewhere)
@@ -169,7 +169,7 @@ class TestDeath:
 
     def test_a_copied_data_folder_is_no_proof(self, kernels, tmp_path):
         """The same host id, and locks that are others': a free one says nothing of a host that lives elsewhere."""
-        resource = kernels.start("python").resource
+        resource = kernels.start("light").resource
         copy = tmp_path / "copy"
         copy.mkdir(mode=0o700)
         shutil.copy(kernels.host.identity.folder / "host.json", copy)
@@ -191,7 +191,7 @@ class TestDeath:
 
 class TestRemains:
     def test_what_lost_its_pod_goes_when_its_host_is_dead(self, kernels, left, in_namespace):
-        kept, orphaned = kernels.start("python"), left()
+        kept, orphaned = kernels.start("light"), left()
         for resource in (kept.resource, orphaned):
             in_namespace.api.delete_namespaced_pod(
                 resource.data["pod"], in_namespace.name, grace_period_seconds=1, propagation_policy="Orphan"
@@ -211,9 +211,9 @@ class TestWithoutLeases:
         self, kernels, held, elsewhere, users, monkeypatch, caplog, tmp_path
     ):
         monkeypatch.setenv("KUBECONFIG", str(users.kubeconfig("modest", KERNELS)))
-        with OtherHost("k8skp", "python") as other:
+        with OtherHost("k8skp", "light") as other:
             resource = other.resource()
-            own = kernels.start("python")
+            own = kernels.start("light")
             assert len([record for record in caplog.records if "has no lease" in record.getMessage()]) == 1
             assert held.all() == []
             assert state_for(kernels, resource).word == "alive"

@@ -62,7 +62,7 @@ def proxy(cluster: ClusterUnderTest, in_namespace: Namespace, tmp_path, monkeypa
 
 
 def test_everything_goes_through_the_proxy_of_a_kubeconfig(cluster, proxy, kernels):
-    manager = kernels.start("python")
+    manager = kernels.start("light")
     watched = len(proxy.targets)
     with Notebook(manager.connection) as notebook:
         assert notebook.run("print(6 * 7)").text == "42\n"

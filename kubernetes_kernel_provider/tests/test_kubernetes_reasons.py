@@ -34,7 +34,7 @@ def add_template(kernels: Kernels) -> Callable[[str, str], None]:
     return add
 
 
-def refusal(kernels: Kernels, spec: str = "python", **values: object) -> LaunchError:
+def refusal(kernels: Kernels, spec: str = "light", **values: object) -> LaunchError:
     with pytest.raises(LaunchError) as failure:
         kernels.start(spec, **values)
     return failure.value
@@ -90,7 +90,7 @@ def test_a_missing_volume_is_told_by_events(kernels, add_template):
 
 
 def test_a_kernel_that_runs_out_of_memory(kernels):
-    manager = kernels.start("python", memory_limit="256Mi")
+    manager = kernels.start("light", memory_limit="256Mi")
     with Notebook(manager.connection) as notebook:
         notebook.begin("huge = bytearray(10**9)")
         run(manager.wait(), 30)
@@ -107,7 +107,7 @@ def test_a_deadline_of_the_cluster(kernels):
 
 @pytest.mark.parametrize("way", ["delete", "evict"])
 def test_a_pod_that_somebody_else_ends(kernels, in_namespace, way):
-    manager = kernels.start("python")
+    manager = kernels.start("light")
     pod = manager.resource.data["pod"]
     if way == "delete":
         in_namespace.api.delete_namespaced_pod(pod, in_namespace.name, grace_period_seconds=1)
@@ -137,7 +137,7 @@ def test_a_quota_that_is_full(kernels, in_namespace):
     until(lambda: quota("none", in_namespace.name).status.used, 20, "the quota's count")
     error = refusal(kernels)
     assert error.status.reason == "QuotaExceeded"
-    assert "k8skp/python" in str(error)
+    assert "k8skp/light" in str(error)
     assert "requested: pods=1" in str(error)
 
 

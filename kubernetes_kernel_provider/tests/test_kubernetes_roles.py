@@ -106,9 +106,9 @@ def test_each_verb_is_used(in_namespace, users, used, tmp_path, monkeypatch):
     host = Host(load_settings(), "server-1")
     kernels = Kernels(KubernetesKernelProvider(host), tmp_path / "data" / "kernels", "", CONFIG)
     command = LIGHT
-    kernels.add_spec("python", command)
+    kernels.add_spec("light", command)
     kernels.add_spec("missing", command, config={"image_name": "127.0.0.1:9/acme/python:1", "wait_timeout": 3})
-    manager = kernels.start("python")
+    manager = kernels.start("light")
     with Notebook(manager.connection) as notebook:
         assert notebook.run("print(6 * 7)").text == "42\n"
     run(manager.logs(5))

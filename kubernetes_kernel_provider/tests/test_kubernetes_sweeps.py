@@ -78,10 +78,10 @@ def made_for(cluster: ClusterUnderTest, host_id: str) -> set[str]:
 
 def test_of_namespaces_those_of_dead_hosts_go_and_no_others(apart, kernels, cluster, foreign):
     host_id = kernels.host.identity.host_id
-    with OtherHost("k8skp", "python") as dead, OtherHost("k8skp", "python") as living:
+    with OtherHost("k8skp", "light") as dead, OtherHost("k8skp", "light") as living:
         left, kept = dead.resource(), living.resource()
         name = left.data["namespace"]
-        program = dying_program("at_request('POST', 'pods', before=True)", "python")
+        program = dying_program("at_request('POST', 'pods', before=True)", "light")
         program.communicate(timeout=60)
         (empty,) = made_for(cluster, host_id) - {name, kept.data["namespace"]}
         # One that only has its labels, and one that somebody made with all that is written on it.
@@ -121,7 +121,7 @@ def test_a_namespace_of_a_host_elsewhere_goes_when_its_lease_proves_its_death(
     held = Leases(in_namespace)
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("RKP_DATA_FOLDER", str(tmp_path / "elsewhere"))
-        with OtherHost("k8skp", "python") as other:
+        with OtherHost("k8skp", "light") as other:
             name = other.resource().data["namespace"]
             run(sweep_dead(kernels.host))
             assert is_left(cluster, name)
@@ -145,8 +145,8 @@ def test_one_watch_follows_kernels_in_all_namespaces(apart, kernels, cluster, mo
         return stream(self, path, **options)
 
     monkeypatch.setattr(ClusterClient, "stream", recording)
-    first = kernels.start("python")
-    second = kernels.start("python")
+    first = kernels.start("light")
+    second = kernels.start("light")
     assert first.resource.data["namespace"] != second.resource.data["namespace"]
     of_pods = [path for path in watched if not path.endswith("/events")]  # which a start that is slow asks for
     assert of_pods == ["/api/v1/pods"]  # of both launches, and then of both kernels
@@ -207,10 +207,10 @@ def test_a_host_that_comes_back_finds_its_kernels_in_the_namespaces_that_were_na
 def test_json_names_what_a_sweep_removes(kernels, in_namespace, monkeypatch):
     monkeypatch.setenv("RKP_SWEEP", "false")
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/of-the-tests")
-    with OtherHost("k8skp", "python") as other:
+    with OtherHost("k8skp", "light") as other:
         left = other.resource()
     # One whose pod somebody deleted, and left its Secret.
-    with OtherHost("k8skp", "python") as other:
+    with OtherHost("k8skp", "light") as other:
         lonely = other.resource()
         in_namespace.api.delete_namespaced_pod(
             lonely.data["pod"], in_namespace.name, grace_period_seconds=1, propagation_policy="Orphan"

@@ -155,7 +155,7 @@ def test_a_real_kernel_has_them(free: None, kernels: Kernels, cluster: ClusterUn
     (node, *_) = cluster.api.list_node().items
     host_name = node.metadata.labels["kubernetes.io/hostname"]
     manager = kernels.start(
-        "python",
+        "light",
         cpus="100m",
         memory="64Mi",
         memory_limit="300Mi",
@@ -218,11 +218,11 @@ def test_what_is_wrong_is_refused_before_anything_is_created(
 
     monkeypatch.setattr(ClusterClient, "request", recording)
     for spec, values, error in [
-        ("python", {"memory": "1GB"}, ParameterError),
-        ("python", {"cpus": "2", "cpus_limit": "1"}, ParameterError),
-        ("python", {"gpus": "0.5"}, ParameterError),
-        ("python", {"uid": 0}, RefusedError),
-        ("python", {"node_selector": {"disk": "ssd"}}, RefusedError),
+        ("light", {"memory": "1GB"}, ParameterError),
+        ("light", {"cpus": "2", "cpus_limit": "1"}, ParameterError),
+        ("light", {"gpus": "0.5"}, ParameterError),
+        ("light", {"uid": 0}, RefusedError),
+        ("light", {"node_selector": {"disk": "ssd"}}, RefusedError),
         ("bounded", {"memory": "1Gi"}, ParameterError),
         ("bounded", {"node_selector": {"disk": "hdd"}}, ParameterError),
         ("bounded", {"node_selector": {"zone": "a"}}, ParameterError),
@@ -242,7 +242,7 @@ def test_what_only_the_cluster_knows_to_be_wrong(
     free: None, kernels: Kernels, in_namespace: Namespace, values: dict[str, str], reason: str
 ) -> None:
     with pytest.raises(LaunchError, match="nowhere") as failure:
-        kernels.start("python", **values)
+        kernels.start("light", **values)
     assert failure.value.status is not None
     assert failure.value.status.reason == reason
     assert in_namespace.objects() == []

@@ -78,7 +78,7 @@ def test_without_a_shell_it_says_what_to_do(kernels: Kernels) -> None:
 @pytest.mark.skipif(bool(FOREIGN), reason="needs an image with our launcher, at an address that sees this host's own")
 def test_without_a_shell_its_launcher_takes_signals(kernels: Kernels, in_namespace: Namespace) -> None:
     # A launcher hears nobody but the host to which it reported: here that has to be the address that pods see.
-    kernels.start("python")
+    kernels.start("light")
     (pod,) = in_namespace.api.list_namespaced_pod(in_namespace.name).items
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((pod.status.pod_ip, 1))
@@ -90,10 +90,10 @@ def test_without_a_shell_its_launcher_takes_signals(kernels: Kernels, in_namespa
 
 
 def test_a_restart_is_another_pod_of_another_generation(kernels: Kernels, in_namespace: Namespace) -> None:
-    old = kernels.start("python")
+    old = kernels.start("light")
     (before,) = in_namespace.api.list_namespaced_pod(in_namespace.name).items
     run(old.kill())
-    new = kernels.start("python", kernel_id=old.kernel_id, replaces=old)
+    new = kernels.start("light", kernel_id=old.kernel_id, replaces=old)
     (after,) = in_namespace.api.list_namespaced_pod(in_namespace.name).items
     assert after.metadata.name != before.metadata.name
     assert after.metadata.uid == new.resource.id

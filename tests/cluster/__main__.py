@@ -19,7 +19,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         if arguments.command == "build":
-            print(build().folder)
+            print(build().binary)
         elif arguments.command == "down":
             sharing.down()
         else:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import debian
-from keeping import CACHE, kept, locked, place
+from keeping import kept, place
 
 from cluster.errors import ClusterError
 from cluster.images import (
@@ -35,9 +35,9 @@ class Built:
     """What is built: the binary, and the images' archives."""
 
     def __init__(self) -> None:
-        self.folder = CACHE / f"cluster-{KUBERNETES}-{_digest(SOURCES)}"
-        self.binary = self.folder / "cluster"
-        self.pause = self.folder / "pause.tar"
+        programs = place("cluster", _digest(SOURCES))
+        self.binary = programs / "cluster"
+        self.pause = programs / "pause.tar"
         self.python = place("kernel-image", _digest(IMAGE_SOURCES)) / "python.tar"
 
     @property
@@ -54,19 +54,18 @@ def build() -> Built:
     ClusterError
         Says what is missing on this machine.
     """
-    built = Built()
-    built.folder.mkdir(parents=True, exist_ok=True)
-    with locked(CACHE / "build.lock"):
-        if not built.binary.exists():
-            _build_binary(built.binary)
-        if not built.pause.exists():
-            _build_pause(built.pause)
+    kept("cluster", _digest(SOURCES), _build_programs)
     kept("kernel-image", _digest(IMAGE_SOURCES), _build_python)
-    return built
+    return Built()
 
 
 def _digest(files: tuple[Path, ...]) -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def _build_programs(folder: Path) -> None:
+    _build_binary(folder / "cluster")
+    _build_pause(folder / "pause.tar")
 
 
 def _build_binary(binary: Path) -> None:
@@ -89,11 +88,9 @@ def _build_pause(archive: Path) -> None:
 
 
 def _go_build(binary: Path, package: str, flags: str) -> None:
-    partial = binary.with_name(f"{binary.name}.partial")
-    command = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", str(partial), package]
+    command = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", str(binary), package]
     # The tests that run meanwhile come first.
     run("nice", "-n", "10", *command, cwd=PROGRAM, CGO_ENABLED="0")
-    partial.rename(binary)
 
 
 def python_layers() -> list[Path]:

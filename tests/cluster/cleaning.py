@@ -1,11 +1,14 @@
 """Removing what the cluster's programs leave on the machine outside of its folder."""
 
 import contextlib
-import os
 import shlex
 import subprocess
 from itertools import pairwise
 from pathlib import Path
+
+from containment import remove_group
+
+from cluster.configuration import CONTROL_GROUP
 
 TABLES = ("filter", "nat", "mangle")
 CHAINS = ("KUBE-", "CNI-HOSTPORT", "CNI-DN-", "CNI-SN-")
@@ -69,7 +72,5 @@ def remove_traces(root: Path) -> None:
     for folder in (CONTAINER_LOGS, DEVICE_PLUGINS, DEVICE_PLUGINS.parent, Path("/run/containerd/runc/k8s.io")):
         with contextlib.suppress(OSError):  # not empty: somebody else's as well
             folder.rmdir()
-    for top in [*Path("/sys/fs/cgroup").glob("*/kubepods"), Path("/sys/fs/cgroup/kubepods")]:
-        for group, _, _ in os.walk(top, topdown=False):
-            with contextlib.suppress(OSError):
-                Path(group).rmdir()
+    for group in ("kubepods", CONTROL_GROUP):
+        remove_group(group)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from containment import make_group
+
 from cluster.building import run
 from cluster.images import PAUSE_IMAGE
 
@@ -23,6 +25,8 @@ PODS, GATEWAY = "10.244.0.0/24", "10.244.0.1"
 SERVICES, API_SERVICE = "10.96.0.0/16", "10.96.0.1"
 GROUP = "cluster.test"
 """Of the custom resource that the cluster has, `Widget`."""
+CONTROL_GROUP = "rkpkube"
+"""In which the kubelet has those of its pods."""
 ETCD, ETCD_PEER = "http://127.0.0.1:23790", "http://127.0.0.1:23800"
 
 TOKENS = {
@@ -193,6 +197,7 @@ def _kubelet(folders: Folders) -> dict[str, Any]:
         "containerRuntimeEndpoint": f"unix://{folders.socket}",
         "imageServiceEndpoint": f"unix://{folders.socket}",
         "cgroupDriver": "cgroupfs",
+        "cgroupRoot": make_group(CONTROL_GROUP),
         "failCgroupV1": False,
         "failSwapOn": False,
         "resolvConf": "",

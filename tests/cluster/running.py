@@ -12,6 +12,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from containment import end_shims
+
 from cluster.building import Built, run
 from cluster.cleaning import mounts_under, remove_rules, remove_traces, succeeds
 from cluster.configuration import (
@@ -208,7 +210,7 @@ class Cluster:
             self.kubectl("delete", "pods", "--all", "-A", "--grace-period=1", "--timeout=20s", check=False)
         for name in reversed(ORDER):
             self.stop(name)
-        self._end_shims()
+        end_shims(self._folders.socket)
         for mount in mounts_under(self._folders.root):
             run("umount", "-l", mount)
         remove_rules()
@@ -216,17 +218,6 @@ class Cluster:
         succeeds("ip", "address", "del", f"{ADDRESS}/32", "dev", "lo")
         remove_traces(self._folders.root)
         shutil.rmtree(self._folders.root)
-
-    def _end_shims(self) -> None:
-        """End the containers that were still there when containerd ended; their shims do not depend on it."""
-        address = str(self._folders.socket).encode()
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if words[0].endswith(b"containerd-shim-runc-v2") and address in words:
-                    for child in (entry / f"task/{entry.name}/children").read_text().split():
-                        os.kill(int(child), signal.SIGKILL)
-                    os.kill(int(entry.name), signal.SIGKILL)
 
     def _log_tails(self) -> str:
         logs = sorted((self._folders.root / "logs").glob("*.log"))

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from containment import end_shims, make_group, remove_group
+
 CACHE = Path(__file__).parents[2] / ".cache" / "engine"
 """What a later run can use again: the base images and the engine's data."""
 PROGRAMS = {
@@ -50,6 +52,7 @@ class Daemon:
         # Not in the data folder: the path of a socket may have 107 characters.
         self._run = Path(f"/run/rkp-engine-{name}")
         self._bridge = f"rkp{name}"
+        self._group = f"rkp-engine-{name}"
         self._data = data
         self._data_root = data
         """The same, as the engine sees it."""
@@ -115,6 +118,8 @@ class Daemon:
         time to leave.
         """
         self._end(signum)
+        end_shims(self._run / "exec/containerd/containerd.sock")
+        remove_group(self._group)
         # What its containers had mounted, and its data folder itself, which it mounts on itself.
         for folder in (self._data, *self._run.glob("exec/netns/*")):
             subprocess.run(["umount", "--recursive", "--lazy", str(folder)], capture_output=True, check=False)
@@ -153,7 +158,9 @@ class Daemon:
         self._forget_dead_containerd()
 
     def _command(self) -> list[str]:
-        return ["dockerd", *self._places(), *("--bridge", self._bridge), *self._options]
+        group = make_group(self._group)
+        parent = ["--cgroup-parent", group] if group else []
+        return ["dockerd", *self._places(), *("--bridge", self._bridge), *parent, *self._options]
 
     def _places(self) -> list[str]:
         """Return the options that keep it apart from other engines of this machine."""
