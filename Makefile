@@ -90,7 +90,6 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' || \
 		{ echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
 
 # Each stamp is an environment with a little more in it; editable, so that the code at hand is what runs.
 SOURCES = $(BIN)/python constraints.txt $(wildcard */pyproject.toml) $(LAB_FILES)
