@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 from docker import APIClient
 from docker.context import Context
+from docker.errors import APIError
 from docker.tls import TLSConfig
 from engine import registry as registries
 from engine.daemon import Daemon
@@ -338,6 +340,8 @@ class TestTwoNodes:
             yield manager.host
             spare.clear()
         finally:
+            with suppress(APIError):  # it never joined
+                spare.client.leave_swarm(force=True)
             client.close()
             manager.remove(signal.SIGKILL)
 

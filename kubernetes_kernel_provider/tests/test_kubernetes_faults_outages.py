@@ -185,7 +185,7 @@ def test_a_node_is_lost(own_cluster, kernels, in_namespace, monkeypatch):
     crash(own_cluster, "kubelet")
     # What an operator says of a node that will not come back; the cluster itself waits for minutes.
     own_cluster.kubectl("taint", "node", NODE, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
-    run(lost.wait(), 20)
+    run(lost.wait(), BACK)
     assert lost.status.reason == "NodeLost"
     run(lost.cleanup())
     assert in_namespace.objects() == []

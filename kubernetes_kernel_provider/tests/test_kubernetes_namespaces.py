@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -227,8 +228,8 @@ def test_a_cancelled_launch_leaves_no_namespace(cluster, start_host, delay):
         launching = asyncio.ensure_future(kernels.launch("light", kernel_id=kernel_id))
         await asyncio.wait([launching], timeout=delay)
         launching.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await launching
+        with suppress(asyncio.CancelledError):
+            await (await launching).kill()  # a fast machine's was ready before
 
     run(cancel())
     until(lambda: own_namespaces(cluster, kernel_id) == [], 30, "the end of the namespace")

@@ -2,9 +2,15 @@
 
 import asyncio
 import json
+import socket
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
+from remote_kernel_provider.connection import channels
 from remote_kernel_provider.connection.assigned import assign_connection, check_encryption, with_curve_keys
 from remote_kernel_provider.connection.info import ConnectionInfo, Route
 from remote_kernel_provider.connection.listener import tell_listener
@@ -141,3 +147,27 @@ def test_a_launcher_is_told_of_a_signal():
             await tell_listener("127.0.0.1", port, 2)
 
     asyncio.run(tell())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, who waits in a full queue is refused")
+async def test_a_port_behind_dropped_packets_is_found_at_the_next_attempt(info, monkeypatch):
+    monkeypatch.setattr(channels, "ATTEMPT", 0.1)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        # What is sent to a full queue is dropped; TCP tries again a second after the first time, and after the second.
+        waiting = [socket.socket() for _ in range(4)]
+        for client in waiting:
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        asked = replace(info, ports=(server.getsockname()[1], *PORTS[1:]))
+        opening = asyncio.ensure_future(channels.KernelChannels(asked).until_open())
+        begun = time.monotonic()
+        await asyncio.sleep(1.1)
+        assert not opening.done()
+        server.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                waiting.append(server.accept()[0])
+        await opening
+        assert time.monotonic() - begun < 1.8
+        for client in waiting:
+            client.close()

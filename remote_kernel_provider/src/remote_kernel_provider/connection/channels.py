@@ -15,9 +15,14 @@ import zmq.asyncio
 from jupyter_client.session import Session
 
 from remote_kernel_provider.connection.info import ConnectionInfo
+from remote_kernel_provider.private_loop import within
 
 PROBE_INTERVAL = 0.01
 """Seconds between two attempts to reach a port that is not open yet."""
+
+ATTEMPT = 2.0
+"""Seconds of one attempt. Where a network drops packets for a pod that it does not know yet, TCP would try again after
+1, 3, 7 and 15 seconds, and be late by as much."""
 
 
 class KernelChannels:
@@ -42,10 +47,11 @@ class KernelChannels:
         # A plain connect before ZMQ's: a refused ZMQ connection is tried again only after 0.1 s.
         try:
             if self._info.transport == "ipc":
-                _, writer = await asyncio.open_unix_connection(f"{self._info.ip}-{self._info.shell_port}")
+                opening = asyncio.open_unix_connection(f"{self._info.ip}-{self._info.shell_port}")
             else:
-                _, writer = await asyncio.open_connection(self._info.ip, self._info.shell_port)
-        except OSError:
+                opening = asyncio.open_connection(self._info.ip, self._info.shell_port)
+            _, writer = await within(ATTEMPT, opening)
+        except (OSError, asyncio.TimeoutError):
             return False
         writer.close()
         with suppress(OSError):
@@ -55,6 +61,14 @@ class KernelChannels:
     async def kernel_info(self) -> Mapping[str, Any]:
         """Return the content of the kernel's kernel_info_reply, whenever it comes."""
         return await self._request("shell", "kernel_info_request", {})
+
+    async def say_state(self) -> None:
+        """Have the kernel publish its state when it has done all that it was sent before; returns when it has answered.
+
+        Of the requests that every server tells from its own questions, this is one that does nothing. A kernel need not
+        answer it; all answer what follows it.
+        """
+        await self._request("shell", "kernel_info_request", {}, before=("is_complete_request", {"code": ""}))
 
     async def interrupt(self) -> None:
         """Interrupt by message; returns when the kernel has answered.
@@ -67,9 +81,14 @@ class KernelChannels:
         """Ask the kernel to end; returns when it has answered."""
         await self._request("control", "shutdown_request", {"restart": False})
 
-    async def _request(self, channel: str, kind: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _request(
+        self, channel: str, kind: str, content: Mapping[str, Any], before: tuple[str, dict[str, Any]] | None = None
+    ) -> Mapping[str, Any]:
         socket = self._connect(channel)
         try:
+            if before is not None:
+                kind_before, content_before = before
+                await socket.send_multipart(self._session.serialize(self._session.msg(kind_before, content_before)))
             request = self._session.msg(kind, content=dict(content))
             await socket.send_multipart(self._session.serialize(request))
             while True:

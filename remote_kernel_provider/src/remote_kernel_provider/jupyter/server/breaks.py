@@ -1,7 +1,6 @@
 """What a broken connection to a kernel may have cost is said in the cells; nothing waits for an answer that was lost.
 
-ZMQ connects again by itself and tells nobody, and what was on its way when the connection broke is gone. Its monitors
-tell: of whatever route, a pod's address as well as a forwarded port.
+What was on its way when the connection broke is gone: whatever the route, a pod's address as well as a forwarded port.
 """
 
 from __future__ import annotations
@@ -11,14 +10,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-import zmq
 from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_v1
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from tornado.websocket import WebSocketClosedError
 from zmq.eventloop.zmqstream import ZMQStream
-from zmq.utils.monitor import parse_monitor_message
 
 from remote_kernel_provider.jupyter.server.kernel_manager import Cells, RemoteServerKernelManager
+from remote_kernel_provider.jupyter.server.lines import LineMonitor
 
 MAY_LACK = (
     "The connection to the kernel was lost for a while as this cell ran. "
@@ -55,41 +53,20 @@ class Line:
 
     def __init__(self, streams: Mapping[str, ZMQStream], cells: Callable[[], Cells]) -> None:
         self._cells = cells
-        self._lost: set[str] = set()
         self.running = ""
         self.has_mended = False
         self.on_mended: Callable[[], None] | None = None
-        for channel in WATCHED:
-            self._monitor(channel, streams[channel].socket)
+        watched = {channel: streams[channel] for channel in WATCHED}
+        LineMonitor(watched, self._note_break, self._note_mended)
 
-    def _monitor(self, channel: str, socket: zmq.Socket[bytes]) -> None:
-        address = f"inproc://remote-kernel-line-{id(self)}-{channel}"
-        socket.monitor(address, zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_MONITOR_STOPPED)
-        # Of the server's own context, which closes its sockets at its end, and waits for any other for ever.
-        listening = socket.context.socket(zmq.PAIR, socket_class=zmq.Socket)
-        listening.linger = 0
-        listening.connect(address)
-        events = ZMQStream(listening)
+    def _note_break(self) -> None:
+        self.running = next(iter(self._cells()), "")
+        self.has_mended = False
 
-        def take(message: list[bytes]) -> None:
-            event = parse_monitor_message(message)["event"]
-            if event == zmq.EVENT_MONITOR_STOPPED:  # the socket was closed
-                events.close()
-            else:
-                self._note(channel, connected=event == zmq.EVENT_HANDSHAKE_SUCCEEDED)
-
-        events.on_recv(take)
-
-    def _note(self, channel: str, *, connected: bool) -> None:
-        if not connected:
-            if not self._lost:
-                self.running = next(iter(self._cells()), "")
-            self._lost.add(channel)
-        elif channel in self._lost:
-            self._lost.discard(channel)
-            self.has_mended = not self._lost
-            if self.has_mended and self.on_mended is not None:
-                self.on_mended()
+    def _note_mended(self) -> None:
+        self.has_mended = True
+        if self.on_mended is not None:
+            self.on_mended()
 
 
 class RemoteBreakNotice(ZMQChannelsWebsocketConnection):

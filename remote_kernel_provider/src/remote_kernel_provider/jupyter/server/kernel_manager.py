@@ -37,6 +37,8 @@ class RemoteServerKernelManager(ServerKernelManager):
     ----------
     cells
         What each client session has sent and the kernel has not finished; here, as connections come and go.
+    asking
+        Asks a kernel that counts as busy whether it is; None before the first time.
     on_return
         Called when a restart is over, with whether the kernel has another address or other ports now.
     """
@@ -44,6 +46,7 @@ class RemoteServerKernelManager(ServerKernelManager):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cells: dict[str, Cells] = {}
+        self.asking: asyncio.Future[None] | None = None
         self.on_return: set[Callable[[RemoteServerKernelManager, bool], None]] = set()
         self._under_way: asyncio.Future[None] | None = None
         self._launching: asyncio.Future[None] | None = None

@@ -17,6 +17,7 @@ from traitlets.utils.importstring import import_item
 from remote_kernel_provider.errors import ParameterError
 from remote_kernel_provider.jupyter.failures import LaunchHTTPError
 from remote_kernel_provider.jupyter.server.extension import compose
+from remote_kernel_provider.jupyter.server.idleness import hear_after_breaks
 from remote_kernel_provider.jupyter.server.kernel_manager import RemoteServerKernelManager
 from remote_kernel_provider.jupyter.server.launches import Launches
 from remote_kernel_provider.jupyter.server.survival import on_stop
@@ -154,6 +155,13 @@ class RemoteMapping(AsyncMappingKernelManager):
             if kernel.execution_state == "starting":
                 kernel.execution_state = "idle"  # it has answered
 
+    def start_watching_activity(self, kernel_id: str) -> None:
+        """Note what a kernel says of its state, and ask for it where that may have been lost."""
+        super().start_watching_activity(kernel_id)  # type: ignore[no-untyped-call]
+        kernel = self.remote(kernel_id)
+        if kernel is not None:
+            hear_after_breaks(kernel, kernel._activity_stream)  # type: ignore[attr-defined]
+
     def _follow(self, kernel: RemoteServerKernelManager, has_moved: bool) -> None:
         """Listen to a kernel at its new address."""
         if not has_moved:
@@ -161,7 +169,7 @@ class RemoteMapping(AsyncMappingKernelManager):
         # Stock code compares ports alone. No ports are other ports: a client that comes back gets new channels.
         self._kernel_ports[kernel.kernel_id] = []
         self.stop_watching_activity(kernel.kernel_id)  # type: ignore[no-untyped-call]
-        self.start_watching_activity(kernel.kernel_id)  # type: ignore[no-untyped-call]
+        self.start_watching_activity(kernel.kernel_id)
 
     async def restart_kernel(self, kernel_id: str, now: bool = False) -> Any:  # type: ignore[override]
         """Restart a kernel; a launch that is under way is waited for, as it gives a new kernel anyhow."""
@@ -183,7 +191,7 @@ class RemoteMapping(AsyncMappingKernelManager):
                 self._keep_dead(kernel_id, kernel)
             raise
         if getattr(kernel, "_activity_stream", None) is None:  # it was dead
-            self.start_watching_activity(kernel_id)  # type: ignore[no-untyped-call]
+            self.start_watching_activity(kernel_id)
         return restarted
 
     async def shutdown_kernel(self, kernel_id: str, now: bool = False, restart: bool = False) -> None:  # type: ignore[override]

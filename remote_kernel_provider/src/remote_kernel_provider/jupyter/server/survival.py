@@ -27,6 +27,7 @@ from remote_kernel_provider.host import END_GRACE, Host, current_host
 from remote_kernel_provider.jupyter.provisioner import RemoteKernelProvisioner
 from remote_kernel_provider.jupyter.server.clients import LastClients
 from remote_kernel_provider.jupyter.server.gap import Gap
+from remote_kernel_provider.jupyter.server.idleness import ask_until_idle
 from remote_kernel_provider.jupyter.server.sessions import keep_sessions
 from remote_kernel_provider.lifecycle import KernelResource, LifecycleManager
 from remote_kernel_provider.owner import OwnerSelector, server_instance
@@ -262,9 +263,8 @@ async def _take_over(kernels: Any, kernel_id: str, kernel: Any) -> bool:
     kernel.execution_state = "busy" if busy else "idle"
     if busy:
         kernel.gap = Gap()
-        noting = asyncio.ensure_future(_note_idle(kernel, answer))
-        _noting.add(noting)
-        noting.add_done_callback(_noting.discard)
+        answer.cancel()
+        ask_until_idle(kernel)
     _count(kernel.kernel_name)
     if not kernels._initialized_culler:
         kernels.initialize_culler()
@@ -285,20 +285,6 @@ def _listen_for_last_client(kernels: Any, kernel_id: str, kernel: Any) -> None:
         channels[name] = getattr(kernel, f"connect_{name}")(identity=client)
         channels[name].channel = name
     kernels.start_buffering(kernel_id, f"{kernel_id}:{client.decode()}", channels)
-
-
-async def _note_idle(kernel: Any, answer: asyncio.Future[Any]) -> None:
-    """Note when a busy kernel comes to our question: its cell may have ended before anybody heard of it."""
-    ending = asyncio.ensure_future(kernel.provisioner.ended())
-    await asyncio.wait([answer, ending], return_when=asyncio.FIRST_COMPLETED)
-    if answer.done() and not answer.cancelled() and answer.exception() is None and kernel.execution_state == "busy":
-        kernel.execution_state = "idle"
-    answer.cancel()
-    ending.cancel()
-
-
-_noting: set[asyncio.Future[None]] = set()
-"""Tasks that nobody awaits, kept from being collected."""
 
 
 def _count(kernel_name: str) -> None:
