@@ -83,12 +83,20 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest: whoever has ended early then finds something short to do.
 
-    While the cluster is built, what needs it comes last: it would keep a process that could test something else.
+    While the cluster is built, what needs it comes last: it would keep a process that could test something else. What
+    is alone on the cluster comes while there are short tests for the others.
     What cluster and engine need to be built has limits of its own, and does not count as the time of who waits for it.
     """
     places = {name: place for place, name in enumerate(LONG)}
     awaited = {item.path for item in items if os.environ[CLUSTER_COMES] == "last" and _needs("cluster", item)}
-    items.sort(key=lambda item: (item.path in awaited, places.get(item.path.stem, len(LONG))))
+
+    def order(item: pytest.Item) -> tuple[int, int]:
+        place = places.get(item.path.stem, len(LONG))
+        if item.path in awaited:
+            return (1 if place == 0 else 3), place
+        return (0 if place < len(LONG) else 2), place
+
+    items.sort(key=order)
     for item in items:
         if _needs("cluster", item) or _needs("shared_engine", item):
             given = item.get_closest_marker("timeout")
