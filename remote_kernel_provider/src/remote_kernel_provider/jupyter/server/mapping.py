@@ -162,13 +162,20 @@ class RemoteMapping(AsyncMappingKernelManager):
         if kernel is not None:
             hear_after_breaks(kernel, kernel._activity_stream)  # type: ignore[attr-defined]
 
+    def stop_watching_activity(self, kernel_id: str) -> None:
+        """Note no more of what a kernel says, and ask it nothing."""
+        super().stop_watching_activity(kernel_id)  # type: ignore[no-untyped-call]
+        kernel = self.remote(kernel_id)
+        if kernel is not None and kernel.asking is not None:
+            kernel.asking.cancel()
+
     def _follow(self, kernel: RemoteServerKernelManager, has_moved: bool) -> None:
         """Listen to a kernel at its new address."""
         if not has_moved:
             return
         # Stock code compares ports alone. No ports are other ports: a client that comes back gets new channels.
         self._kernel_ports[kernel.kernel_id] = []
-        self.stop_watching_activity(kernel.kernel_id)  # type: ignore[no-untyped-call]
+        self.stop_watching_activity(kernel.kernel_id)
         self.start_watching_activity(kernel.kernel_id)
 
     async def restart_kernel(self, kernel_id: str, now: bool = False) -> Any:  # type: ignore[override]
@@ -256,7 +263,7 @@ class RemoteMapping(AsyncMappingKernelManager):
     def _keep_dead(self, kernel_id: str, kernel: RemoteServerKernelManager) -> None:
         """Keep a kernel that will not come back, with its reason, for as long as clients may ask."""
         kernel.mark_dead()
-        self.stop_watching_activity(kernel_id)  # type: ignore[no-untyped-call]
+        self.stop_watching_activity(kernel_id)
         self._forget_death(kernel_id)
         loop = asyncio.get_running_loop()
         self._dead[kernel_id] = loop.call_later(self.dead_kernel_timeout, self._remove_dead, kernel_id, kernel)
