@@ -19,9 +19,10 @@ for distribution in ("remote_kernel_provider", "docker_kernel_provider", "kubern
     with contextlib.suppress(ImportError):  # each is installed alone, too
         importlib.import_module(distribution)
 
+ALONE = "test_kubernetes_faults_outages"
+"""The test module that has the cluster for itself: before anybody else uses it, so that nobody waits."""
 LONG = (
-    # Alone on the cluster: before anybody else uses it, so that nobody waits.
-    "test_kubernetes_faults_outages",
+    ALONE,
     "test_lab_extension",
     "test_distributions",
     "test_docs",
@@ -93,7 +94,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def order(item: pytest.Item) -> tuple[int, int]:
         place = places.get(item.path.stem, len(LONG))
         if item.path in awaited:
-            return (1 if place == 0 else 3), place
+            return (1 if item.path.stem == ALONE else 3), place
         return (0 if place < len(LONG) else 2), place
 
     items.sort(key=order)

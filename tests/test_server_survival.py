@@ -29,6 +29,19 @@ pytestmark = pytest.mark.slow
 
 TOKEN = "a-token-for-tests"
 TINY = [sys.executable, "-m", "remote_kernel_provider.testing.tiny_kernel", "-f", "{connection_file}"]
+MUTE = """
+import sys
+from remote_kernel_provider.testing import tiny_kernel
+
+class MuteKernel(tiny_kernel.TinyKernel):
+    def publish(self, kind, content):
+        if kind != "status" or not self._namespace.get("mute"):
+            super().publish(kind, content)
+
+tiny_kernel.TinyKernel = MuteKernel
+tiny_kernel.main(sys.argv[1:])
+"""
+"""A kernel that does not say its state any more, once it was told not to."""
 IPYKERNEL = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
 RETRY = 0.3
@@ -292,6 +305,25 @@ print('after')
         assert await tab.run("print('next')") == "next\n"
         eventually(
             lambda: server.kernels()[kernel]["execution_state"] == "idle", 5, lambda: str(server.kernels()[kernel])
+        )
+
+
+async def test_a_kernel_that_never_says_its_state_counts_as_idle_when_it_answers(servers, home):
+    server = servers()
+    kernel = server.start_kernel(home.add_spec("mute", [sys.executable, "-c", MUTE, "-f", "{connection_file}"]))
+    go_on = home.work / f"go-on-{kernel}"
+    waiting = f"import pathlib, time\nwhile not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.05)"
+    async with Tab(server, kernel) as tab:
+        cell = await tab.begin(f"mute = True\nprint('before')\n{waiting}")
+        await tab.until_printed(cell, "before")
+        tab.may_connect.clear()
+        await asyncio.to_thread(server.crash)
+        assert server.kernels()[kernel]["execution_state"] == "busy"
+        await asyncio.sleep(4)  # it has not answered, however long it was asked
+        assert server.kernels()[kernel]["execution_state"] == "busy"
+        go_on.touch()
+        await asyncio.to_thread(
+            eventually, lambda: server.kernels()[kernel]["execution_state"] == "idle", 10, lambda: "it stays busy"
         )
 
 

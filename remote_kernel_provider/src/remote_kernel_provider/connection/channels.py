@@ -21,8 +21,8 @@ PROBE_INTERVAL = 0.01
 """Seconds between two attempts to reach a port that is not open yet."""
 
 ATTEMPT = 2.0
-"""Seconds of one attempt. Where a network drops packets for a pod that it does not know yet, TCP would try again after
-1, 3, 7 and 15 seconds, and be late by as much."""
+"""Seconds of one attempt. Where a network drops packets for a pod that it does not know yet, TCP itself would try ever
+later: after 1, 3, 7 and 15 seconds with Linux before 6.5."""
 
 
 class KernelChannels:
@@ -60,37 +60,34 @@ class KernelChannels:
 
     async def kernel_info(self) -> Mapping[str, Any]:
         """Return the content of the kernel's kernel_info_reply, whenever it comes."""
-        return await self._request("shell", "kernel_info_request", {})
+        return await self._request("shell", ("kernel_info_request", {}))
 
     async def say_state(self) -> None:
-        """Have the kernel publish its state when it has done all that it was sent before; returns when it has answered.
+        """Have the kernel publish its state once it has done all that it was sent before; returns when it has answered.
 
-        Of the requests that every server tells from its own questions, this is one that does nothing. A kernel need not
-        answer it; all answer what follows it.
+        What kernels publish on a kernel_info request is no state to Jupyter Server (`untracked_message_types`), so an
+        is_complete request goes first, which changes nothing. Kernels need not answer that one.
         """
-        await self._request("shell", "kernel_info_request", {}, before=("is_complete_request", {"code": ""}))
+        await self._request("shell", ("is_complete_request", {"code": ""}), ("kernel_info_request", {}))
 
     async def interrupt(self) -> None:
         """Interrupt by message; returns when the kernel has answered.
 
         A reply of `error` is no failure by itself: kernels answer so when a child refused the signal.
         """
-        await self._request("control", "interrupt_request", {})
+        await self._request("control", ("interrupt_request", {}))
 
     async def shutdown(self) -> None:
         """Ask the kernel to end; returns when it has answered."""
-        await self._request("control", "shutdown_request", {"restart": False})
+        await self._request("control", ("shutdown_request", {"restart": False}))
 
-    async def _request(
-        self, channel: str, kind: str, content: Mapping[str, Any], before: tuple[str, dict[str, Any]] | None = None
-    ) -> Mapping[str, Any]:
+    async def _request(self, channel: str, *requests: tuple[str, dict[str, Any]]) -> Mapping[str, Any]:
+        """Send requests, and return the content of the reply to the last one."""
         socket = self._connect(channel)
         try:
-            if before is not None:
-                kind_before, content_before = before
-                await socket.send_multipart(self._session.serialize(self._session.msg(kind_before, content_before)))
-            request = self._session.msg(kind, content=dict(content))
-            await socket.send_multipart(self._session.serialize(request))
+            for kind, content in requests:
+                request = self._session.msg(kind, content=content)
+                await socket.send_multipart(self._session.serialize(request))
             while True:
                 frames = await socket.recv_multipart()
                 _, parts = self._session.feed_identities(frames)

@@ -20,6 +20,9 @@ from remote_kernel_provider.private_loop import PRIVATE_LOOP
 WAY = 1.0
 """Seconds that the kernel's state may take longer than its reply: it comes another way."""
 
+QUESTIONS = 3
+"""After so many a kernel that answers and never says its state is taken for one that does not say it, and idle."""
+
 
 def hear_after_breaks(kernel: RemoteServerKernelManager, activity: ZMQStream) -> None:
     """Have a kernel say its state again whenever the connection was broken by which the server hears of it."""
@@ -35,17 +38,30 @@ def ask_until_idle(kernel: RemoteServerKernelManager) -> None:
 
 async def _ask(kernel: RemoteServerKernelManager) -> None:
     provisioner = kernel.provisioner
-    if not isinstance(provisioner, RemoteKernelProvisioner):  # it has ended meanwhile
+    if kernel.execution_state != "busy" or not isinstance(provisioner, RemoteKernelProvisioner):
         return
+    heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def hear(_: object) -> None:
+        if not heard.done():
+            heard.set_result(None)
+
+    kernel.observe(hear, "execution_state")
     ending = asyncio.ensure_future(provisioner.ended())
     try:
-        while kernel.execution_state == "busy" and not ending.done():
+        for _ in range(QUESTIONS):
             channels = KernelChannels(ConnectionInfo.from_json(provisioner.connection_info))
             saying = asyncio.wrap_future(PRIVATE_LOOP.submit(channels.say_state()))
             try:
-                await asyncio.wait([saying, ending], return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait([saying, heard, ending], return_when=asyncio.FIRST_COMPLETED)
             finally:
                 saying.cancel()
-            await asyncio.wait([ending], timeout=WAY)
+            if saying in done:
+                saying.result()
+                done, _ = await asyncio.wait([heard, ending], timeout=WAY, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return
+        kernel.execution_state = "idle"
     finally:
+        kernel.unobserve(hear, "execution_state")
         ending.cancel()
