@@ -30,7 +30,7 @@ class TestRoutes:
     def test_the_containers_address_where_it_can_be_reached(self, kernels, engine):
         manager = kernels.start("tiny")
         container = engine.client.inspect_container(manager.resource.id)
-        assert manager.connection.ip == container["NetworkSettings"]["IPAddress"]
+        assert manager.connection.ip == container["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
         assert not container["HostConfig"]["PortBindings"]
         assert "this host has the address" in run(kernels.lifecycle.describe())
 

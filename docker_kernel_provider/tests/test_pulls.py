@@ -109,8 +109,12 @@ def test_a_pull_does_not_count_against_the_launch_timeout(kernels, registry, spe
     with SlowWay(registry.port, rate=500_000) as way:
         spec_of(name.replace(f":{registry.port}/", f":{way.port}/"), launch_timeout=5)
         assert_was_there(start(kernels)[0])
-        spec_of(f"127.0.0.1:{way.port}/long:2", wait_timeout=1)
-        registry.push(engine.client, "long:2", {"part": random_bytes(3)})
+
+
+def test_a_pull_counts_against_the_wait_timeout(kernels, registry, spec_of, engine):
+    name = registry.push(engine.client, "long:2", {"part": random_bytes(3)})
+    with SlowWay(registry.port, rate=500_000) as way:
+        spec_of(name.replace(f":{registry.port}/", f":{way.port}/"), wait_timeout=1)
         error, _ = start(kernels)
         assert "within 1 s (wait_timeout)" in str(error)
         until(lambda: way.open == 0, 10, "the end of the pull")

@@ -72,10 +72,13 @@ def task_of(swarm, manager):
 
 
 @slow
-def test_an_image_that_no_node_has(kernels, nothing_left):
-    error = fail(kernels, image_name="rkp-test/none:1")
-    assert (error.status.phase, error.status.reason) == (Phase.FAILED, "ImageNotFound")
-    assert "No such image: rkp-test/none:1" in str(error)
+def test_an_image_that_no_node_has(kernels, nothing_left, tmp_path):
+    if why := registries.obstacle():
+        pytest.skip(why)
+    with Registry(tmp_path / "registry") as registry:
+        error = fail(kernels, image_name=f"{registry.host}/none:1")
+        assert (error.status.phase, error.status.reason) == (Phase.FAILED, "ImageNotFound")
+        assert f"{registry.host}/none:1" in str(error)
     nothing_left()
 
 
@@ -214,7 +217,8 @@ def test_a_private_image(kernels, swarm, tmp_path, monkeypatch):
     with Registry(tmp_path / "registry", private=True) as registry:
         name = registry.push(swarm.client, "swarmed:1", {"content": b"x"})
         error = fail(kernels, image_name=name)
-        assert error.status.reason == "ImageNotFound"
+        # Engines before 29 say no more than that it is not there.
+        assert error.status.reason in ("ImageNotFound", "PullDenied")
         (tmp_path / "docker").mkdir()
         account = {"auth": base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
         (tmp_path / "docker/config.json").write_text(json.dumps({"auths": {registry.host: account}}))

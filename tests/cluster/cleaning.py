@@ -1,16 +1,14 @@
 """Removing what the cluster's programs leave on the machine outside of its folder."""
 
 import contextlib
-import shlex
 import subprocess
-from itertools import pairwise
 from pathlib import Path
 
 from containment import remove_group
+from packet_rules import remove_chains
 
 from cluster.configuration import CONTROL_GROUP
 
-TABLES = ("filter", "nat", "mangle")
 CHAINS = ("KUBE-", "CNI-HOSTPORT", "CNI-DN-", "CNI-SN-")
 """How the chains begin that the kubelet, the proxy and the port mapping make."""
 DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
@@ -31,22 +29,8 @@ def mounts_under(root: Path) -> list[str]:
 
 def remove_rules() -> None:
     """Remove the cluster's chains, and the rules that lead to them."""
-    for program in ("iptables", "ip6tables"):
-        for table in TABLES:
-            listed = subprocess.run([program, "-t", table, "-S"], capture_output=True, text=True, check=False)
-            rules = [shlex.split(line) for line in listed.stdout.splitlines()]
-            ours = {rule[1] for rule in rules if rule[0] == "-N" and rule[1].startswith(CHAINS)}
-            for rule in rules:
-                if rule[0] == "-A" and rule[1] not in ours and _leads_to(rule, ours):
-                    succeeds(program, "-t", table, "-D", *rule[1:])
-            for step in ("-F", "-X"):
-                for chain in ours:
-                    succeeds(program, "-t", table, step, chain)
+    remove_chains(CHAINS)
     _remove_firewall_chains()
-
-
-def _leads_to(rule: list[str], chains: set[str]) -> bool:
-    return any(option in ("-j", "-g") and target in chains for option, target in pairwise(rule))
 
 
 def _remove_firewall_chains() -> None:

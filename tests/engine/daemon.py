@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from containment import end_shims, make_group, remove_group
+from packet_rules import remove_rules
 
 CACHE = Path(__file__).parents[2] / ".cache" / "engine"
 """What a later run can use again: the base images and the engine's data."""
@@ -24,6 +25,8 @@ PROGRAMS = {
     "docker-init": "docker.io",
 }
 """The programs that are needed, and the Debian packages that have them."""
+SWARMS_BRIDGE = "docker_gwbridge"
+"""Of all engines of this machine that are nodes of a Swarm; it cannot have another name."""
 START_DEADLINE = 60.0
 STOP_DEADLINE = 30.0
 
@@ -124,6 +127,7 @@ class Daemon:
         for folder in (self._data, *self._run.glob("exec/netns/*")):
             subprocess.run(["umount", "--recursive", "--lazy", str(folder)], capture_output=True, check=False)
         subprocess.run(["ip", "link", "delete", self._bridge], capture_output=True, check=False)
+        remove_rules(lambda rule: self._bridge in rule)
         shutil.rmtree(self._run, ignore_errors=True)
 
     def remove(self, signum: int = signal.SIGTERM) -> None:
@@ -229,6 +233,14 @@ class SharedDaemon(Daemon):
         with (CACHE / "alone.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def stop(self, signum: int = signal.SIGTERM) -> None:
+        """End it, with the bridge that engines with a Swarm share, unless one of them uses it."""
+        super().stop(signum)
+        ports = Path("/sys/class/net", SWARMS_BRIDGE, "brif")
+        if ports.is_dir() and not any(ports.iterdir()):
+            subprocess.run(["ip", "link", "delete", SWARMS_BRIDGE], capture_output=True, check=False)
+            remove_rules(lambda rule: SWARMS_BRIDGE in rule)
 
     def keep(self, kept: bool) -> None:
         """Say whether it goes on when no test uses it."""

@@ -27,6 +27,9 @@ BASE = f"rkp-test/base:{debian.SUITE}"
 DEBIAN = f"rkp-test/debian-kernel:{debian.SUITE}"
 KERNEL = "rkp-test/kernel:1"
 
+NETWORK = "host"
+"""Of builds that fetch packages: an engine's start takes other engines' containers their way to the outside."""
+
 ROOT = Path(__file__).parents[2]
 LAUNCHERS = ROOT / "launchers/src/kernel_launchers"
 TINY_KERNEL = ROOT / "remote_kernel_provider/src/remote_kernel_provider/testing/tiny_kernel.py"

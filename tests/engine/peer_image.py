@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.daemon import SharedDaemon
-from engine.images import BASE, LABEL, make, make_kept
+from engine.images import BASE, LABEL, NETWORK, make, make_kept
 from engine.python_image import CERTIFICATES
 
 PACKAGES = "gateway_provisioners==0.5.0 ipykernel==7.4.0"
@@ -90,8 +90,7 @@ def _build(client: Any) -> None:
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     context.seek(0)
-    steps = client.build(
-        fileobj=context, custom_context=True, tag=NAME, buildargs=arguments, rm=True, forcerm=True, decode=True
-    )
+    options = {"network_mode": NETWORK, "rm": True, "forcerm": True, "decode": True}
+    steps = client.build(fileobj=context, custom_context=True, tag=NAME, buildargs=arguments, **options)
     said = [step.get("stream") or step.get("error") or "" for step in steps]
     assert client.images(NAME), f"{NAME} cannot be built:\n{''.join(said[-30:])}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.daemon import SharedDaemon
-from engine.images import BASE, LABEL, ROOT, make, make_kept
+from engine.images import BASE, LABEL, NETWORK, ROOT, make, make_kept
 
 REPOSITORY = "rkp-test/kernel-python"
 SOURCES = ROOT / "launchers"
@@ -78,6 +78,7 @@ def build(client: Any, name: str, **options: Any) -> None:
             tag=name,
             buildargs=arguments,
             labels={LABEL: "image"},
+            network_mode=NETWORK,
             rm=True,
             forcerm=True,
             decode=True,

@@ -105,7 +105,7 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"manifest .*(unknown|not found)|no such image|no matching manifest|not found: manifest|repository .* not found"
-        r"|does not match the specified platform",
+        r"|failed to resolve reference .*: not found|does not (match|provide) the specified platform",
         "ImageNotFound",
         "correct the image's name, tag or platform",
     ),
@@ -121,17 +121,17 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
         "choose another port_range, or free the port",
     ),
     (
-        r"executable file not found|no such file or directory: unknown",
+        r"executable file not found|\bexec:? .*no such file or directory",
         "CommandNotFound",
         "mend argv, or install it in the image",
     ),
-    (r"permission denied: unknown", "CommandNotExecutable", "mend argv, or its permissions in the image"),
+    (r"\bexec:? .*permission denied", "CommandNotExecutable", "mend argv, or its permissions in the image"),
     (
         r"bind source path does not exist",
         "MountNotFound",
         "create it on the engine's machine, or correct 'volumes'",
     ),
-    (r"could not select device driver|nvidia", "NoGPU", "choose an engine with GPUs, or leave out 'gpus'"),
+    (r"could not select device driver|GPU vendor|nvidia", "NoGPU", "choose an engine with GPUs, or leave out 'gpus'"),
     (
         r"exec format error",
         "WrongPlatform",
