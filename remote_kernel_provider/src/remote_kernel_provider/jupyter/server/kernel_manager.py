@@ -39,15 +39,20 @@ class RemoteServerKernelManager(ServerKernelManager):
         What each client session has sent and the kernel has not finished; here, as connections come and go.
     asking
         Asks a kernel that counts as busy whether it is; None before the first time.
+    on_end
+        Called when a restart has ended the kernel, before it launches the next. Whoever has sockets closes them, also
+        where the next one's address may be the same: the end of a container whose network went first is told to nobody,
+        and who only listens would go on listening to nothing.
     on_return
-        Called when a restart is over, with whether the kernel has another address or other ports now.
+        Called when a restart is over, to connect anew.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cells: dict[str, Cells] = {}
         self.asking: asyncio.Future[None] | None = None
-        self.on_return: set[Callable[[RemoteServerKernelManager, bool], None]] = set()
+        self.on_end: set[Callable[[], None]] = set()
+        self.on_return: set[Callable[[], None]] = set()
         self._under_way: asyncio.Future[None] | None = None
         self._launching: asyncio.Future[None] | None = None
         self._cancelled = False
@@ -101,6 +106,9 @@ class RemoteServerKernelManager(ServerKernelManager):
             over.set_result(None)
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **kw: Any) -> None:
+        if self._restarts:
+            for let_go in list(self.on_end):
+                let_go()
         with self._launches.following(self._subject(), restart=self._restarts) as launch:
             observing = LAUNCH_OBSERVER.set(launch.observe)
             self._launching = asyncio.ensure_future(super()._async_launch_kernel(kernel_cmd, **kw))
@@ -127,7 +135,6 @@ class RemoteServerKernelManager(ServerKernelManager):
         self.cells.clear()
         self.execution_state = "restarting"
         self._restarts = True
-        before = (self.ip, *self.ports)
         with self._noted():
             try:
                 await super().restart_kernel(*args, **kwargs)
@@ -145,9 +152,8 @@ class RemoteServerKernelManager(ServerKernelManager):
         self._failure = ""
         self.reason = ""
         self.execution_state = "idle"  # it has answered
-        has_moved = (self.ip, *self.ports) != before  # as containers and pods have
         for follow in list(self.on_return):
-            follow(self, has_moved)
+            follow()
 
     @cached_property
     def _launches(self) -> Launches:

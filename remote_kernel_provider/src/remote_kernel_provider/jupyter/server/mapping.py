@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, NoSuchKernel
@@ -151,7 +152,8 @@ class RemoteMapping(AsyncMappingKernelManager):
                 return
         await super()._finish_kernel_start(kernel_id)  # type: ignore[no-untyped-call]
         if kernel is not None:
-            kernel.on_return.add(self._follow)
+            kernel.on_end.add(partial(self._let_go, kernel_id))
+            kernel.on_return.add(partial(self._follow, kernel_id))
             if kernel.execution_state == "starting":
                 kernel.execution_state = "idle"  # it has answered
 
@@ -169,14 +171,20 @@ class RemoteMapping(AsyncMappingKernelManager):
         if kernel is not None and kernel.asking is not None:
             kernel.asking.cancel()
 
-    def _follow(self, kernel: RemoteServerKernelManager, has_moved: bool) -> None:
-        """Listen to a kernel at its new address."""
-        if not has_moved:
-            return
-        # Stock code compares ports alone. No ports are other ports: a client that comes back gets new channels.
-        self._kernel_ports[kernel.kernel_id] = []
-        self.stop_watching_activity(kernel.kernel_id)
-        self.start_watching_activity(kernel.kernel_id)
+    def _let_go(self, kernel_id: str) -> None:
+        """Close the sockets that wait for a client to come back; what they have heard stays for it."""
+        buffer = self._kernel_buffers.get(kernel_id)
+        if buffer is not None:
+            for stream in buffer["channels"].values():
+                stream.close()
+            buffer["channels"] = {}
+
+    def _follow(self, kernel_id: str) -> None:
+        """Listen to the kernel that a restart has brought back."""
+        # No ports are other ports than its own: a client that comes back gets new channels.
+        self._kernel_ports[kernel_id] = []
+        self.stop_watching_activity(kernel_id)
+        self.start_watching_activity(kernel_id)
 
     async def restart_kernel(self, kernel_id: str, now: bool = False) -> Any:  # type: ignore[override]
         """Restart a kernel; a launch that is under way is waited for, as it gives a new kernel anyhow."""
@@ -237,9 +245,8 @@ class RemoteMapping(AsyncMappingKernelManager):
 
     def _close_buffer(self, kernel_id: str) -> None:
         """Close the channels of a client that left while the kernel ended: they would look for it for ever."""
-        if kernel_id in self._kernel_buffers:
-            for stream in self._kernel_buffers.pop(kernel_id)["channels"].values():
-                stream.close()
+        self._let_go(kernel_id)
+        self._kernel_buffers.pop(kernel_id, None)
 
     def __bool__(self) -> bool:
         """Be there without kernels, too: a server tells an empty one nothing of its end."""

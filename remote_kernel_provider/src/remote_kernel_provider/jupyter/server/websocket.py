@@ -27,6 +27,8 @@ class RemoteWebsocketConnection(ZMQChannelsWebsocketConnection):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._held: list[Any] = []
+        self._nudging: asyncio.Future[None]
+        self._following: asyncio.Future[None] | None = None
 
     @property
     def _remote(self) -> RemoteServerKernelManager | None:
@@ -50,32 +52,46 @@ class RemoteWebsocketConnection(ZMQChannelsWebsocketConnection):
         connected = super().connect()
         if connected is not None and self._remote is not None:
             connected.add_done_callback(lambda _: self._tell_state())
+            self._remote.on_end.add(self._let_go)
             self._remote.on_return.add(self._follow)
         return connected
 
     def disconnect(self) -> None:  # type: ignore[override]
         """Disconnect."""
         if self._remote is not None:
+            self._remote.on_end.discard(self._let_go)
             self._remote.on_return.discard(self._follow)
+        if self._following is not None:
+            self._following.cancel()
         super().disconnect()  # type: ignore[no-untyped-call]
 
-    def _follow(self, kernel: RemoteServerKernelManager, has_moved: bool) -> None:
-        """Talk to the kernel that a restart has brought back; the client notices nothing."""
-        if not has_moved:
-            self._pass_held_on()
-            return
-        for stream in self.channels.values():
-            if not stream.closed():
-                stream.close()
-        self.create_stream()  # type: ignore[no-untyped-call]
-        # What a cell publishes before the new subscription holds would be lost.
-        self.nudge().add_done_callback(self._listen_again)
+    def nudge(self) -> asyncio.Future[None]:
+        """Ask the kernel until what it publishes arrives, or until a restart."""
+        self._nudging = super().nudge()
+        return self._nudging
 
-    def _listen_again(self, nudged: asyncio.Future[None]) -> None:
-        _ = nudged.cancelled() or nudged.exception()  # looked at: a kernel that is silent is listened to all the same
+    def _let_go(self) -> None:
+        """Close the sockets to a kernel that has ended; the next one's would be of the same name at the same time."""
+        for stream in self.channels.values():
+            stream.close()
+        self.channels = {}
+        if self._following is not None:
+            self._following.cancel()
+
+    def _follow(self) -> None:
+        """Talk to the kernel that a restart has brought back; the client notices nothing."""
+        self.create_stream()  # type: ignore[no-untyped-call]
+        self._following = asyncio.ensure_future(self._talk_again())
+
+    async def _talk_again(self) -> None:
+        self._nudging.cancel()  # it may still wait for the kernel before, and the client's opening for it
+        await asyncio.wait([self._nudging])
+        # What a cell publishes before the new subscription holds would be lost.
+        await asyncio.wait([self.nudge()])
         for stream in self.channels.values():
             if not stream.closed():
                 stream.on_recv_stream(self.handle_outgoing_message)
+        self._following = None
         self._pass_held_on()
 
     def _pass_held_on(self) -> None:
@@ -90,9 +106,9 @@ class RemoteWebsocketConnection(ZMQChannelsWebsocketConnection):
                 self._send_status_message(kernel.execution_state)  # type: ignore[no-untyped-call]
 
     def handle_incoming_message(self, incoming_msg: Any) -> None:
-        """Pass a client's message on, and remember an execute request; under a restart, at its end."""
+        """Pass a client's message on, and remember an execute request; under a restart, once the kernel is heard."""
         kernel = self._remote
-        if kernel is not None and kernel.restarting:
+        if kernel is not None and (kernel.restarting or self._following is not None):
             self._held.append(incoming_msg)
             return
         if kernel is not None:
