@@ -281,20 +281,20 @@ async def test_an_open_tab_finds_its_idle_kernel_again_after_kill_9(servers, nam
         assert server.kernels()[kernel]["name"] == name
 
 
+def until_told(home, kernel):
+    """Return a file, and a cell that prints something before and after it waits for that file."""
+    go_on = home.work / f"go-on-{kernel}"
+    waiting = f"while not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.05)"
+    return go_on, f"import pathlib, time\nprint('before')\n{waiting}\nprint('after')"
+
+
 @pytest.mark.parametrize("name", ["tiny", "real"])
 async def test_a_cell_that_ran_on_without_a_server_puts_out_the_rest_and_ends(servers, home, name):
     server = servers()
     kernel = server.start_kernel(name)
-    go_on = home.work / f"go-on-{kernel}"
-    code = f"""
-import pathlib, time
-print('before')
-while not pathlib.Path({str(go_on)!r}).exists():
-    time.sleep(0.05)
-print('after')
-"""
+    go_on, waiting = until_told(home, kernel)
     async with Tab(server, kernel) as tab:
-        cell = await tab.begin(code)
+        cell = await tab.begin(waiting)
         await tab.until_printed(cell, "before")
         await tab.outlives(server.crash)
         assert server.kernels()[kernel]["execution_state"] == "busy"
@@ -311,10 +311,9 @@ print('after')
 async def test_a_kernel_that_never_says_its_state_counts_as_idle_when_it_answers(servers, home):
     server = servers()
     kernel = server.start_kernel(home.add_spec("mute", [sys.executable, "-c", MUTE, "-f", "{connection_file}"]))
-    go_on = home.work / f"go-on-{kernel}"
-    waiting = f"import pathlib, time\nwhile not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.05)"
+    go_on, waiting = until_told(home, kernel)
     async with Tab(server, kernel) as tab:
-        cell = await tab.begin(f"mute = True\nprint('before')\n{waiting}")
+        cell = await tab.begin(f"mute = True\n{waiting}")
         await tab.until_printed(cell, "before")
         tab.may_connect.clear()
         await asyncio.to_thread(server.crash)
@@ -331,10 +330,9 @@ async def test_a_kernel_that_never_says_its_state_counts_as_idle_when_it_answers
 async def test_a_cell_that_ends_before_its_page_is_back_has_put_out_the_rest_and_ended(servers, home, name):
     server = servers()
     kernel = server.start_kernel(name)
-    go_on = home.work / f"go-on-{kernel}"
-    waiting = f"import pathlib, time\nwhile not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.05)\nprint('after')"
+    go_on, waiting = until_told(home, kernel)
     async with Tab(server, kernel) as tab:
-        cell = await tab.begin(f"print('before')\n{waiting}")
+        cell = await tab.begin(waiting)
         await tab.until_printed(cell, "before")
         tab.may_connect.clear()
         await asyncio.to_thread(server.crash)

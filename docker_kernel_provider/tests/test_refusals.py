@@ -58,7 +58,6 @@ REFUSALS = {
     "EngineRefused": [
         "Minimum memory limit allowed is 6MB",
         "unknown or invalid runtime name: nosuch",
-        f'{NEW_TASK}chdir to cwd ("/root") set in config.json failed: permission denied',
     ],
 }
 

@@ -86,8 +86,8 @@ class RemoteWebsocketConnection(ZMQChannelsWebsocketConnection):
     async def _talk_again(self) -> None:
         self._nudging.cancel()  # it may still wait for the kernel before, and the client's opening for it
         await asyncio.wait([self._nudging])
-        # What a cell publishes before the new subscription holds would be lost.
-        await asyncio.wait([self.nudge()])
+        # What a cell publishes before the new subscription holds would be lost. A silent kernel is listened to, too.
+        await asyncio.gather(self.nudge(), return_exceptions=True)
         for stream in self.channels.values():
             if not stream.closed():
                 stream.on_recv_stream(self.handle_outgoing_message)
