@@ -4,7 +4,10 @@ import asyncio
 import json
 import os
 import signal
-from contextlib import suppress
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from docker import APIClient
@@ -356,7 +359,8 @@ class TestTwoNodes:
         kernels.add_spec("there", PYTHON, config={**there, "connection_file": "copied"})
         kernels.add_spec("missing", ("no-such-command", "{connection_file}"), config=there)
         assert "2 nodes" in run(kernels.lifecycle.describe())
-        manager = kernels.start("there")
+        with ipv6_ports_taken(5):
+            manager = kernels.start("there")
         with Notebook(manager.connection) as notebook:
             assert notebook.interrupted(lambda: run(manager.interrupt())).error == "KeyboardInterrupt"
         with pytest.raises(RemoteKernelError, match="interrupt_mode"):
@@ -373,6 +377,20 @@ class TestTwoNodes:
         assert failure.value.status.exit_code == 127
         assert "no-such-command" in failure.value.log_tail
         assert kernels.find() == []
+
+
+@contextmanager
+def ipv6_ports_taken(count: int) -> Iterator[None]:
+    """Take the first ports that engines publish, by IPv6 alone: there they publish at other numbers than by IPv4."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    with ExitStack() as taken:
+        for port in range(first, first + count):
+            listener = taken.enter_context(socket.socket(socket.AF_INET6))
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            with suppress(OSError):  # somebody else has taken it
+                listener.bind(("::", port))
+                listener.listen()
+        yield
 
 
 def set_availability(client, word: str) -> None:

@@ -177,15 +177,16 @@ class Daemon:
         ]
 
     def _forget_dead_containerd(self) -> None:
-        """Remove the pid file of a containerd that ended with a killed engine.
+        """Remove the pid file of a containerd that ends with a killed engine, once it has ended.
 
-        Where nobody collects the dead its zombie would make the next engine wait for it in vain.
+        The next engine would wait for it in vain: while it ends, and, where nobody collects the dead, for its zombie.
         """
         file = self._run / "exec/containerd/containerd.pid"
-        with suppress(OSError):
-            state = Path(f"/proc/{int(file.read_text())}/stat").read_text().rpartition(")")[2].split()[0]
-            if state not in "ZX":
-                return
+        deadline = time.monotonic() + STOP_DEADLINE
+        with suppress(OSError, ValueError):
+            command = Path(f"/proc/{int(file.read_text())}/cmdline")
+            while str(self._run).encode() in command.read_bytes() and time.monotonic() < deadline:
+                time.sleep(0.01)
         file.unlink(missing_ok=True)
 
     def _make_bridge(self) -> None:

@@ -98,7 +98,8 @@ class SwarmWays:
     async def _route_elsewhere(self, seen: Seen, ports: Sequence[int]) -> Route | None:
         task = seen.task or {}
         said = task.get("Status", {}).get("PortStatus", {}).get("Ports") or ()
-        published = {port["TargetPort"]: port["PublishedPort"] for port in said}
+        # Of a port that is published by IPv4 and by IPv6 the first counts: the numbers may differ.
+        published = {port["TargetPort"]: port["PublishedPort"] for port in reversed(said)}
         if all(port in published for port in ports):
             address = (await self._swarm()).addresses.get(str(task.get("NodeID")), "")
             return Route(address, tuple(published[port] for port in ports)) if address else None
