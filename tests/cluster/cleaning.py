@@ -4,13 +4,13 @@ import contextlib
 import subprocess
 from pathlib import Path
 
+import packet_rules
 from containment import remove_group
-from packet_rules import remove_chains
 
-from cluster.configuration import CONTROL_GROUP
+from cluster.configuration import BRIDGE, CONTROL_GROUP
 
-CHAINS = ("KUBE-", "CNI-HOSTPORT", "CNI-DN-", "CNI-SN-")
-"""How the chains begin that the kubelet, the proxy and the port mapping make."""
+CHAINS = "KUBE-"
+"""How the chains begin that the kubelet and the proxy make."""
 DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 CONTAINER_LOGS = Path("/var/log/containers")
 """Folders that the kubelet cannot be told to have elsewhere."""
@@ -28,21 +28,9 @@ def mounts_under(root: Path) -> list[str]:
 
 
 def remove_rules() -> None:
-    """Remove the cluster's chains, and the rules that lead to them."""
-    remove_chains(CHAINS)
-    _remove_firewall_chains()
-
-
-def _remove_firewall_chains() -> None:
-    """Remove the chains of the CNI plugin `firewall`, unless somebody else's containers have rules in them."""
-    listed = subprocess.run(["iptables", "-S", "CNI-FORWARD"], capture_output=True, text=True, check=False).stdout
-    rules = [line for line in listed.splitlines() if line.startswith("-A")]
-    if rules and all("CNI-ADMIN" in rule for rule in rules):
-        comment = ("-m", "comment", "--comment", "CNI firewall plugin rules")
-        succeeds("iptables", "-D", "FORWARD", *comment, "-j", "CNI-FORWARD")
-        for step in ("-F", "-X"):
-            succeeds("iptables", step, "CNI-FORWARD")
-        succeeds("iptables", "-X", "CNI-ADMIN")
+    """Remove the cluster's rules for packets and its chains, and the rules that lead to them."""
+    packet_rules.remove_chains((CHAINS,))
+    packet_rules.remove_rules(lambda rule: BRIDGE in rule)
 
 
 def remove_traces(root: Path) -> None:

@@ -142,13 +142,7 @@ def _network(folders: Folders) -> dict[str, Any]:
         "hairpinMode": True,
         "ipam": {"type": "host-local", "dataDir": str(folders.root / "addresses"), "ranges": [[{"subnet": PODS}]]},
     }
-    # The last one lets the bridge's traffic through where Docker made DROP the rule.
-    plugins = [
-        bridge,
-        {"type": "portmap", "capabilities": {"portMappings": True}},
-        {"type": "firewall", "backend": "iptables"},
-    ]
-    return {"cniVersion": "0.4.0", "name": "rkp-test", "plugins": plugins}
+    return {"cniVersion": "0.4.0", "name": "rkp-test", "plugins": [bridge]}
 
 
 def _containerd(folders: Folders) -> str:
