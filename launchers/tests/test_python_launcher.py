@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zmq
 from jupyter_client.session import Session
+from tcp_timers import kept_alive
 
 if TYPE_CHECKING:
     from conftest import Host, Kernel
@@ -82,6 +83,13 @@ def test_connection_file_is_private(kernel: Kernel) -> None:
     assert file.name == f"kernel-{kernel.info['kernel_id']}.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) & 0o077 == 0
+
+
+def test_connections_are_kept_alive(kernel: Kernel, run: Run) -> None:
+    with kernel.client() as client:
+        run(client, "print()")
+        for port in kernel.ports[:4]:
+            assert set(kept_alive(port, at_the_server=True)) == {True}
 
 
 # The kernel

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from jupyter_client.manager import AsyncKernelManager
+from tcp_timers import kept_alive
 
 from remote_kernel_provider.errors import RemoteKernelError
 from remote_kernel_provider.jupyter.observing import LAUNCH_OBSERVER
@@ -60,6 +61,14 @@ async def started(home, install):
     for manager in managers:
         await manager.shutdown_kernel(now=True)
     assert list_kernels(home) == []
+
+
+async def test_the_managers_connections_are_kept_alive(started):
+    manager = await started()
+    with manager.connect_shell() as socket:
+        manager.session.send(socket, "kernel_info_request")
+        await asyncio.wait_for(socket.poll(), 20)
+        assert True in kept_alive(manager.shell_port, at_the_server=False)
 
 
 def list_kernels(home: Path) -> list[Path]:

@@ -23,6 +23,9 @@ PORTS_OF_A_KERNEL = 6
 MAX_ATTEMPTS = 1000
 """Ports that are tried for one socket before giving up."""
 
+KEEP_ALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 60, zmq.TCP_KEEPALIVE_INTVL: 15, zmq.TCP_KEEPALIVE_CNT: 4}
+"""After a minute of silence TCP asks the other side, and after two without an answer it gives the connection up."""
+
 _TAKEN = (errno.EADDRINUSE, errno.EACCES)
 
 Bound = TypeVar("Bound")
@@ -104,8 +107,11 @@ class PortRange:
 def bind_zmq(zmq_socket: zmq.Socket[Any], ip: str, ports: PortRange) -> int:
     """Bind a ZeroMQ socket and return its port.
 
-    The port belongs to the socket from here on: there is no moment at which it is known but free.
+    The port belongs to the socket from here on: there is no moment at which it is known but free. TCP asks clients that
+    say nothing whether they are there, so that no router or firewall on the way forgets their connections.
     """
+    for option, value in KEEP_ALIVE.items():
+        zmq_socket.setsockopt(option, value)
 
     def bind(port: int) -> int:
         zmq_socket.bind(f"tcp://{ip}:{port or '*'}")

@@ -18,6 +18,7 @@ from traitlets import Unicode
 from remote_kernel_provider.adoption import adopt
 from remote_kernel_provider.configuration import load_settings
 from remote_kernel_provider.connection.info import ConnectionInfo
+from remote_kernel_provider.connection.keepalive import keep_alive
 from remote_kernel_provider.errors import RemoteKernelError
 from remote_kernel_provider.host import Host, current_host
 from remote_kernel_provider.jupyter.failures import LaunchHTTPError
@@ -160,7 +161,7 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
         self._waited_for = False
         self._working_dir = request.working_dir
         self._mirrored = spec.lifecycle_manager == LOCAL
-        self.connection_info = _for_jupyter_client(self._manager.connection)  # type: ignore[assignment]
+        self._take(self._manager.connection)
         return dict(self.connection_info)
 
     def _find(self, extra_arguments: list[str]) -> tuple[RemoteKernelProvider, KernelSpec, str]:
@@ -199,6 +200,12 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
             self._user = Identity(user, "authenticated") if user else claimed_identity(values)
         return self._user
 
+    def _take(self, connection: ConnectionInfo) -> None:
+        """Hand a kernel's connection to the kernel manager, whose sockets are to stay connected."""
+        self.connection_info = _for_jupyter_client(connection)  # type: ignore[assignment]
+        if self.parent is not None:
+            keep_alive(self.parent.context)
+
     def _held(self) -> ConnectionInfo | None:
         """Return the connection that clients of a kernel that is restarted hold already."""
         return ConnectionInfo.from_json(self.connection_info) if self.connection_info else None
@@ -227,7 +234,7 @@ class RemoteKernelProvisioner(KernelProvisionerBase):
         self._waited_for = False
         self._working_dir = provisioner_info.get("working_dir")
         self._mirrored = resource.lifecycle == LOCAL
-        self.connection_info = _for_jupyter_client(self._manager.connection)  # type: ignore[assignment]
+        self._take(self._manager.connection)
 
     async def leave(self) -> None:
         """Let go of the kernel, which runs on: another process, or this one, may take it over."""

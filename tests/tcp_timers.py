@@ -1,0 +1,24 @@
+"""What Linux is about to do with TCP connections of this machine."""
+
+from pathlib import Path
+
+TABLE = Path("/proc/net/tcp")
+ESTABLISHED, KEEPALIVE = "01", "02"
+
+
+def kept_alive(port: int, *, at_the_server: bool) -> list[bool]:
+    """Return of each connection to a port whether one of its ends is to ask the other whether it is there.
+
+    Parameters
+    ----------
+    port
+        On this machine.
+    at_the_server
+        Whether the end that listened is meant, or the one that connected.
+    """
+    found = []
+    for line in TABLE.read_text().splitlines()[1:]:
+        _, local, remote, state, _, timer, *_ = line.split()
+        if state == ESTABLISHED and int((local if at_the_server else remote).rpartition(":")[2], 16) == port:
+            found.append(timer.partition(":")[0] == KEEPALIVE)
+    return found
