@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,7 +29,6 @@ class Relay:
         self._open = True
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._stranded: list[asyncio.Event] = []
         self._answering = asyncio.Event()
         self._answering.set()
         self.sent = 0
@@ -61,13 +61,14 @@ class Relay:
 
     async def _pump(self, flowing: asyncio.Event, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         to_server = writer.get_extra_info("peername")[:2] == self._target
-        while data := await reader.read(65536):
-            await flowing.wait()
-            if not to_server:
-                await self._answering.wait()
-            self.sent += len(data) if to_server else 0
-            writer.write(data)
-            await writer.drain()
+        with suppress(OSError):  # either end may be gone at any time
+            while data := await reader.read(65536):
+                await flowing.wait()
+                if not to_server:
+                    await self._answering.wait()
+                self.sent += len(data) if to_server else 0
+                writer.write(data)
+                await writer.drain()
 
     def cut(self) -> None:
         """Break all connections, and take no new ones."""
@@ -78,6 +79,14 @@ class Relay:
         for writer in self._writers:
             writer.close()
 
+    async def _end(self) -> None:
+        self._server.close()
+        await self._cut()
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
     def strand(self) -> None:
         """Let nothing more through the connections that there are, for ever; new ones work.
 
@@ -87,7 +96,6 @@ class Relay:
 
     def _strand(self) -> None:
         self._flowing.clear()
-        self._stranded.append(self._flowing)
         self._flowing = asyncio.Event()
         self._flowing.set()
 
@@ -102,10 +110,7 @@ class Relay:
 
     def close(self) -> None:
         """End it."""
-        self._run(self._cut())
-        for event in self._stranded:
-            self._loop.call_soon_threadsafe(event.set)
-        self._server.close()
+        self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
