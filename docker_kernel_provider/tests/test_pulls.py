@@ -95,7 +95,7 @@ def assert_was_there(error):
 def test_progress_is_told_by_layers(kernels, registry, spec_of, engine):
     layers = [{f"part{number}": random_bytes(1.5)} for number in range(2)]
     name = registry.push(engine.client, "layers:1", *layers)
-    with SlowWay(registry.port, rate=2_000_000) as way:
+    with SlowWay(registry.port, rate=1_000_000) as way:
         spec_of(name.replace(f":{registry.port}/", f":{way.port}/"))
         error, steps = start(kernels)
     pulls = [step.message for step in steps if step.phase is Phase.PULLING]
