@@ -56,7 +56,8 @@ class Namespace:
         self._foreign = cluster.own is None
         labels = {"pod-security.kubernetes.io/enforce": "restricted", "remote-kernel-provider/test": "true"}
         self.api.create_namespace({"metadata": {"name": self.name, "labels": labels}})
-        until(self._has_account, 30, "the namespace's default service account")
+        # After an outage the controllers try again every half minute to minute.
+        until(self._has_account, 90, "the namespace's default service account")
 
     def _has_account(self) -> bool:
         return bool(self.api.list_namespaced_service_account(self.name).items)
