@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import pytest
+
 TABLE = Path("/proc/net/tcp")
 ESTABLISHED = "01"
 NONE, KEEPALIVE = "00", "02"
@@ -19,6 +21,8 @@ def kept_alive(port: int, *, at_the_server: bool) -> list[bool]:
     at_the_server
         Whether the end that listened is meant, or the one that connected.
     """
+    if not TABLE.exists():
+        pytest.skip("only Linux says which timers its connections have")
     deadline = time.monotonic() + DEADLINE
     while True:
         timers = _timers(port, at_the_server)

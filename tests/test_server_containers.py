@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from engine.fixtures import Engine
 from engine.images import KERNEL
 from kernel_sockets import KernelSocket
 
@@ -30,9 +31,11 @@ def server(make_home, serve, shared_engine, image):
 
 
 @contextmanager
-def silenced(address: str) -> Iterator[None]:
+def silenced(engine: Engine, address: str) -> Iterator[None]:
     """Drop all packets from an address, as happens when a container's network goes before its sockets close."""
-    rule = ("INPUT", "--source", address, "--jump", "DROP")
+    # Named by its bridge, the rule goes with the engine where this process is killed.
+    bridge = engine.client.inspect_network("bridge")["Options"]["com.docker.network.bridge.name"]
+    rule = ("INPUT", "--in-interface", bridge, "--source", address, "--jump", "DROP")
     subprocess.run(["iptables", "-w", "-I", *rule], check=True)
     try:
         yield
@@ -52,7 +55,7 @@ def test_a_client_hears_a_kernel_that_replaces_one_whose_end_was_not_told(server
         with KernelSocket(server, kernel) as socket:
             assert socket.run("print(6 * 7)") == "42"
             (container,) = containers()
-            with silenced(address(container)):
+            with silenced(shared_engine, address(container)):
                 shared_engine.client.kill(container["Id"])
                 until(lambda: container["Id"] not in {other["Id"] for other in containers()}, 20, "its end")
             socket.until("status", execution_state="restarting")

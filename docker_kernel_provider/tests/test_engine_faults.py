@@ -385,9 +385,9 @@ def ipv6_ports_taken(count: int) -> Iterator[None]:
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     with ExitStack() as taken:
         for port in range(first, first + count):
-            listener = taken.enter_context(socket.socket(socket.AF_INET6))
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            with suppress(OSError):  # somebody else has taken it
+            with suppress(OSError):  # somebody else has taken it, or this machine has no IPv6
+                listener = taken.enter_context(socket.socket(socket.AF_INET6))
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 listener.bind(("::", port))
                 listener.listen()
         yield

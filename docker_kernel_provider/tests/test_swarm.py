@@ -14,6 +14,7 @@ from engine.python_image import make_python_image
 from engine.registry import PASSWORD, USER, Registry
 from engine.swarm_provider import SwarmProvider
 
+from docker_kernel_provider.swarm.route import published_at
 from docker_kernel_provider.swarm.service import command_of
 from docker_kernel_provider.swarm.tasks import Seen, status_of_task
 from remote_kernel_provider.adoption import adopt
@@ -356,6 +357,12 @@ def test_what_a_task_says():
     assert seen("rejected", Err="invalid mount config").reason == "Rejected"
     assert seen("orphaned").message == "the Swarm has ended it (its task is orphaned)"
     assert status_of_task({**task("running"), "DesiredState": "shutdown"}).reason == "NodeLost"
+
+
+@pytest.mark.parametrize(("address", "number"), [("10.0.0.7", 32768), ("fd00::7", 32773)])
+def test_a_port_has_another_number_by_ipv6(address, number):
+    said = [{"Protocol": "tcp", "TargetPort": 21001, "PublishedPort": each} for each in (32768, 32773)]
+    assert published_at(address, said) == {21001: number}
 
 
 def test_a_task_is_elsewhere_when_this_engine_has_no_container():

@@ -9,7 +9,7 @@ from containment import remove_group
 
 from cluster.configuration import BRIDGE, CONTROL_GROUP
 
-CHAINS = "KUBE-"
+CHAINS = ("KUBE-",)
 """How the chains begin that the kubelet and the proxy make."""
 DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 CONTAINER_LOGS = Path("/var/log/containers")
@@ -29,7 +29,7 @@ def mounts_under(root: Path) -> list[str]:
 
 def remove_rules() -> None:
     """Remove the cluster's rules for packets and its chains, and the rules that lead to them."""
-    packet_rules.remove_chains((CHAINS,))
+    packet_rules.remove_chains(CHAINS)
     packet_rules.remove_rules(lambda rule: BRIDGE in rule)
 
 

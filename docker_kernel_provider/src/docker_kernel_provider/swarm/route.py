@@ -98,10 +98,9 @@ class SwarmWays:
     async def _route_elsewhere(self, seen: Seen, ports: Sequence[int]) -> Route | None:
         task = seen.task or {}
         said = task.get("Status", {}).get("PortStatus", {}).get("Ports") or ()
-        # Of a port that is published by IPv4 and by IPv6 the first counts: the numbers may differ.
-        published = {port["TargetPort"]: port["PublishedPort"] for port in reversed(said)}
-        if all(port in published for port in ports):
+        if {port["TargetPort"] for port in said}.issuperset(ports):
             address = (await self._swarm()).addresses.get(str(task.get("NodeID")), "")
+            published = published_at(address, said)
             return Route(address, tuple(published[port] for port in ports)) if address else None
         for attachment in task.get("NetworksAttachments") or ():
             for address in attachment.get("Addresses") or ():
@@ -153,3 +152,18 @@ def _look(client: APIClient) -> Swarm:
     nodes: Sequence[Mapping[str, Any]] = client.nodes()
     own = str(client.info()["Swarm"]["NodeAddr"]) if len(nodes) > 1 else ""
     return Swarm(own, {node["ID"]: str(node["Status"].get("Addr", "")) for node in nodes})
+
+
+def published_at(address: str, said: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """Return at which number each port of a task is reached at its node.
+
+    Parameters
+    ----------
+    address
+        The node's.
+    said
+        What the task's status says of its ports: of one that is published by IPv4 and by IPv6, IPv4's number first,
+        and the two may differ.
+    """
+    last_counts = said if ":" in address else reversed(said)
+    return {port["TargetPort"]: port["PublishedPort"] for port in last_counts}
